@@ -1,0 +1,32 @@
+"""asyncmcp-kombu: MCP tools on a Celery fleet.
+
+The public names; each is loaded when it is first used, so that a process that only calls tools imports
+neither Celery nor a worker.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from asyncmcp_kombu.client.transport import kombu_client
+    from asyncmcp_kombu.fleet import serve_mcp
+    from asyncmcp_kombu.settings import Settings
+    from asyncmcp_kombu.worker.tool import mcp_task
+
+__all__ = ["Settings", "kombu_client", "mcp_task", "serve_mcp"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Settings": "asyncmcp_kombu.settings",
+    "kombu_client": "asyncmcp_kombu.client.transport",
+    "mcp_task": "asyncmcp_kombu.worker.tool",
+    "serve_mcp": "asyncmcp_kombu.fleet",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""Kombu from anyio: connections, one publishing thread, one consuming thread, and the transports."""

@@ -1,0 +1,106 @@
+"""How each broker is connected to: which transport, with which options. A broker's difference is data here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from kombu import Connection
+from kombu.transport import TRANSPORT_ALIASES
+
+from asyncmcp_kombu.errors import ConfigurationError
+from asyncmcp_kombu.settings import Settings
+
+Options = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Road:
+    """A broker as Kombu reaches it: transport (None is Kombu's own for the scheme) and transport options."""
+
+    transport: str | None
+    options: Callable[[Settings], Options]
+
+
+def _sqs(settings: Settings) -> Options:
+    return {
+        "visibility_timeout": settings.visibility_timeout,
+        "wait_time_seconds": settings.wait_time,
+        "max_message_bytes": settings.max_message_bytes,
+    }
+
+
+def _redis(settings: Settings) -> Options:
+    timeout = settings.visibility_timeout
+    return {
+        "visibility_timeout": timeout,
+        "unacked_restore_interval": max(1.0, timeout / 6),
+        "unacked_restore_throttle": 1,
+        "socket_keepalive": True,
+        # Kombu's name for the BRPOP timeout, which bounds how long closing takes.
+        "polling_interval": 0.5,
+    }
+
+
+def _amqp(settings: Settings) -> Options:
+    # Without confirms a publish to RabbitMQ returns before the broker has the message.
+    return {"confirm_publish": True}
+
+
+def _memory(settings: Settings) -> Options:
+    return {"polling_interval": 0.005}
+
+
+_SQS = Road("asyncmcp_kombu.broker.sqs:Transport", _sqs)
+_REDIS = Road("asyncmcp_kombu.broker.redis:Transport", _redis)
+_AMQP = Road(None, _amqp)
+
+ROADS: dict[str, Road] = {
+    "sqs": _SQS,
+    "redis": _REDIS,
+    "rediss": _REDIS,
+    "amqp": _AMQP,
+    "amqps": _AMQP,
+    "pyamqp": _AMQP,
+    "memory": Road(None, _memory),
+}
+
+
+def scheme_of(broker_url: str) -> str:
+    """The URL's scheme.
+
+    Raises:
+        ConfigurationError: it is none that we carry MCP over. The URL itself is not shown: it may hold a
+            password.
+    """
+    scheme = urlsplit(broker_url).scheme
+    if scheme not in ROADS:
+        raise ConfigurationError(
+            f"broker URL with scheme {scheme!r}: expected one of {', '.join(sorted(ROADS))}, as in "
+            "ASYNCMCP_BROKER_URL=sqs:// or redis://localhost:6379/0"
+        )
+    return scheme
+
+
+def transport_options(broker_url: str, settings: Settings) -> Options:
+    """Kombu's `transport_options` (Celery's `broker_transport_options`) for the broker of the URL."""
+    return ROADS[scheme_of(broker_url)].options(settings)
+
+
+def connect(broker_url: str, settings: Settings) -> Connection:
+    """A Kombu connection, not yet established. Use it from one thread only."""
+    road = ROADS[scheme_of(broker_url)]
+    return Connection(broker_url, transport=road.transport, transport_options=road.options(settings))
+
+
+def use_our_transports() -> None:
+    """Make `sqs://` and `redis://` mean our transports for all of Kombu in this process.
+
+    Celery finds its transport by the URL's scheme. Called by `serve_mcp`, that is in worker processes and in
+    those that import the app.
+    """
+    for scheme, road in ROADS.items():
+        if road.transport is not None:
+            TRANSPORT_ALIASES[scheme] = road.transport

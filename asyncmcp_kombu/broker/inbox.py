@@ -1,0 +1,97 @@
+"""Inbox: one thread that consumes one queue and hands over what arrives.
+
+While the broker is away the thread connects again, with growing pauses, and says so in the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from kombu import Connection, Consumer, Queue
+
+from asyncmcp_kombu.broker import queues
+from asyncmcp_kombu.broker.publisher import unreachable
+
+logger = logging.getLogger(__name__)
+
+OnMessage = Callable[[Any], None]
+"""Takes a kombu Message in the inbox's thread; it must settle it (`ack`, `reject`) and must not block."""
+
+_TICK = 0.2
+"""Seconds after which the thread looks whether it should end: the bound of `close`."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+
+
+class Inbox:
+    """Consumes `queue` from `start` to `close`.
+
+    Args:
+        also: further queues to create when they are missing.
+        temporary: delete the queue when closing.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        queue: Queue,
+        on_message: OnMessage,
+        *,
+        also: tuple[Queue, ...] = (),
+        temporary: bool = True,
+    ) -> None:
+        self._connect, self._queue, self._on_message = connect, queue, on_message
+        self._also, self._temporary = also, temporary
+        self._started = threading.Event()
+        self._failed: Exception | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"asyncmcp-inbox-{queue.name}", daemon=True)
+
+    def start(self) -> None:
+        """Create what is missing and begin to consume. Blocks until that is done.
+
+        Raises:
+            BrokerUnreachable: the first connection failed.
+        """
+        self._thread.start()
+        self._started.wait()
+        if self._failed is not None:
+            raise unreachable(self._failed) from self._failed
+
+    def close(self) -> None:
+        """Stop consuming, delete a temporary queue, end the thread. Takes less than a second."""
+        self._closing.set()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._closing.is_set():
+            try:
+                with self._connect() as connection:
+                    self._consume(connection)
+                    return
+            except Exception as error:
+                if not self._started.is_set():
+                    self._failed = error
+                    self._started.set()
+                    return
+                logger.warning("lost the inbox %s, connecting again in %.1f s: %s", self._queue.name, pause, error)
+                self._closing.wait(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _consume(self, connection: Connection) -> None:
+        for queue in (*self._also, self._queue):
+            queues.ensure(connection, queue)
+        channel = connection.channel()
+        queue = self._queue(channel)
+        with Consumer(channel, [queue], on_message=self._on_message, auto_declare=False, prefetch_count=100):
+            self._started.set()
+            while not self._closing.is_set():
+                try:
+                    connection.drain_events(timeout=_TICK)
+                except TimeoutError:
+                    continue
+        if self._temporary:
+            queues.delete(connection, self._queue.name)

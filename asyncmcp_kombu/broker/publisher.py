@@ -1,0 +1,208 @@
+"""Publisher: one thread that sends all messages of a process to one broker.
+
+A message is sent at once when the thread is idle; what comes in while a request is under way is gathered
+and sent together, which SQS takes as one batch. No delay is ever added. One thread also keeps the order in
+which messages were handed over.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue as queues
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from kombu import Connection, Producer
+
+from asyncmcp_kombu.envelope import MAX_BYTES, Envelope, Headers
+from asyncmcp_kombu.errors import AsyncMcpError, BrokerUnreachable, MessageTooLarge, PublishError
+
+logger = logging.getLogger(__name__)
+
+MOST_AT_ONCE = 10
+_CLOSING = 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+
+
+class _Order(NamedTuple):
+    queue: str
+    body: bytes
+    headers: Headers
+    done: Future[None]
+    give_up_at: float
+
+
+class Publisher:
+    """Sends messages to queues. All methods may be called from any thread.
+
+    Args:
+        connect: makes the Kombu connection, called in the thread.
+        retry_for: seconds for which a message is tried again while the broker is away, counted from
+            `publish`; 0 tries once more over a fresh connection and then fails.
+        max_bytes: the largest body and attributes that are sent.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Connection], *, retry_for: float = 0.0, max_bytes: int = MAX_BYTES
+    ) -> None:
+        self._connect = connect
+        self._retry_for, self._max_bytes = retry_for, max_bytes
+        self._orders: queues.SimpleQueue[_Order | None] = queues.SimpleQueue()
+        self._connection: Connection | None = None
+        self._producer: Producer | None = None
+        self._closed = False
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def publish(self, queue: str, envelope: Envelope) -> Future[None]:
+        """Send an envelope; the future is done when the broker has accepted it.
+
+        Its exception is one of: MessageTooLarge, QueueNotFound, PublishError (refused), BrokerUnreachable
+        (not accepted, or not known to be).
+        """
+        return self.publish_raw(queue, envelope.body, envelope.headers())
+
+    def publish_raw(self, queue: str, body: bytes, headers: Headers) -> Future[None]:
+        """Like `publish`, for a body that is no envelope (a dead letter)."""
+        done: Future[None] = Future()
+        size = len(body) + sum(len(name) + len(str(value)) for name, value in headers.items())
+        with self._lock:
+            if self._closed:
+                done.set_exception(BrokerUnreachable("the publisher is closed"))
+            elif size > self._max_bytes:
+                done.set_exception(MessageTooLarge(size, self._max_bytes))
+            else:
+                self._orders.put(_Order(queue, body, headers, done, time.monotonic() + self._retry_for))
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="asyncmcp-publisher", daemon=True)
+                    self._thread.start()
+        return done
+
+    def close(self) -> None:
+        """Send what was handed over, for at most 5 s, and end the thread. What remains fails."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        self._closing.set()
+        self._orders.put(None)
+        if thread is not None:
+            thread.join(_CLOSING)
+
+    def _run(self) -> None:
+        while True:
+            batch = self._gather()
+            if batch:
+                self._send(batch)
+            else:
+                break
+        self._disconnect()
+
+    def _gather(self) -> list[_Order]:
+        """The next message and what else has been handed over; empty when closing and all is sent."""
+        first = self._orders.get()
+        if first is None:
+            return []
+        batch = [first]
+        while len(batch) < MOST_AT_ONCE:
+            try:
+                order = self._orders.get_nowait()
+            except queues.Empty:
+                break
+            if order is None:
+                self._orders.put(None)  # closing: found again after this batch
+                break
+            batch.append(order)
+        return batch
+
+    def _send(self, batch: list[_Order]) -> None:
+        """Send until every message is accepted, refused, or out of time."""
+        pause, attempt = _FIRST_PAUSE, 0
+        while batch:
+            outcomes = self._attempt(batch)
+            again: list[_Order] = []
+            for order, outcome in zip(batch, outcomes, strict=True):
+                if outcome is None:
+                    order.done.set_result(None)
+                elif isinstance(outcome, BrokerUnreachable) and self._may_retry(order, attempt):
+                    again.append(order)
+                else:
+                    order.done.set_exception(outcome)
+            batch, attempt = again, attempt + 1
+            if batch:
+                self._disconnect()
+                if attempt > 1:
+                    logger.warning("cannot send %d message(s), trying again in %.1f s", len(batch), pause)
+                    self._closing.wait(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _may_retry(self, order: _Order, attempt: int) -> bool:
+        # A connection that idled may be dead without our knowing: the first failure proves nothing.
+        return attempt == 0 or (time.monotonic() < order.give_up_at and not self._closing.is_set())
+
+    def _attempt(self, batch: list[_Order]) -> Sequence[Exception | None]:
+        try:
+            producer = self._connected()
+        except Exception as error:
+            return [unreachable(error)] * len(batch)
+        put_many = getattr(producer.channel, "put_many", None)
+        if put_many is not None and len(batch) > 1:
+            return put_many([(order.queue, _virtual(producer.channel, order)) for order in batch])
+        return [self._publish_one(producer, order) for order in batch]
+
+    def _publish_one(self, producer: Producer, order: _Order) -> Exception | None:
+        assert self._connection is not None
+        try:
+            producer.publish(
+                order.body,
+                exchange="",
+                routing_key=order.queue,
+                headers=order.headers,
+                content_type="application/json",
+                content_encoding="utf-8",
+                delivery_mode=2,
+                retry=False,
+            )
+        except AsyncMcpError as error:
+            return error
+        except self._connection.recoverable_connection_errors as error:
+            return unreachable(error)
+        except Exception as error:
+            self._disconnect()  # an AMQP channel is closed by an error
+            return PublishError(f"the broker refused the message: {error}")
+        return None
+
+    def _connected(self) -> Producer:
+        if self._producer is None:
+            self._connection = self._connect()
+            self._producer = Producer(self._connection.channel(), auto_declare=False)
+        return self._producer
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            try:
+                connection.release()
+            except Exception as error:
+                logger.debug("closing a broken connection: %s", error)
+
+
+def unreachable(error: Exception) -> BrokerUnreachable:
+    """A connection error as ours, saying what to do."""
+    if isinstance(error, BrokerUnreachable):
+        return error
+    return BrokerUnreachable(
+        f"the broker cannot be reached: {type(error).__name__}: {error}; check ASYNCMCP_BROKER_URL, or start the "
+        "embedded one with `asyncmcp-kombu local`"
+    )
+
+
+def _virtual(channel: Any, order: _Order) -> dict[str, Any]:
+    message = channel.prepare_message(
+        order.body, content_type="application/json", content_encoding="utf-8", headers=dict(order.headers)
+    )
+    channel._inplace_augment_message(message, "", order.queue)
+    return message

@@ -1,0 +1,58 @@
+"""The queues of a server as Kombu objects; make what is missing, and really delete.
+
+All are on the default exchange, where the routing key is the queue's name: a message needs no binding.
+"""
+
+from __future__ import annotations
+
+from kombu import Connection, Exchange, Queue
+from kombu.transport.virtual import Channel as VirtualChannel
+
+from asyncmcp_kombu.topology import Topology
+
+REPLY_QUEUE_EXPIRES = 300
+"""Seconds after which RabbitMQ deletes a reply queue that nobody consumes from."""
+
+_DEFAULT = Exchange("")
+
+
+def request_queue(topology: Topology) -> Queue:
+    return Queue(topology.requests, _DEFAULT, routing_key=topology.requests)
+
+
+def jobs_queue(topology: Topology) -> Queue:
+    return Queue(topology.jobs, _DEFAULT, routing_key=topology.jobs)
+
+
+def dead_queue(topology: Topology) -> Queue:
+    return Queue(topology.dead, _DEFAULT, routing_key=topology.dead)
+
+
+def reply_queue(name: str) -> Queue:
+    return Queue(name, _DEFAULT, routing_key=name, expires=REPLY_QUEUE_EXPIRES)
+
+
+def ensure(connection: Connection, queue: Queue) -> None:
+    """Create the queue unless it exists; one that an operator made with other arguments is left as it is."""
+    if not _is_virtual(connection):
+        with connection.channel() as channel:
+            try:
+                queue(channel).queue_declare(passive=True)
+            except connection.channel_errors:  # it does not exist, and AMQP has closed the channel
+                pass
+            else:
+                return
+    with connection.channel() as channel:
+        queue(channel).declare()
+
+
+def delete(connection: Connection, name: str) -> None:
+    """Delete the queue with all that is in it; one that does not exist is no error."""
+    with connection.channel() as channel:
+        channel.queue_delete(name)
+        if connection.transport.driver_type == "memory":
+            channel._delete(name)  # Kombu 5.7 leaves the queue when it is on the default exchange
+
+
+def _is_virtual(connection: Connection) -> bool:
+    return isinstance(connection.default_channel, VirtualChannel)

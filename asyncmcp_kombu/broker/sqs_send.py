@@ -1,0 +1,94 @@
+"""Sending to SQS: one SendMessage, or SendMessageBatch for several messages to one queue.
+
+A batch holds ten messages and, together, as many bytes as one message may
+(https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html). It may
+fail in part: every message gets its own outcome, and what failed through no fault of its own is sent again
+by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from asyncmcp_kombu.broker.sqs_message import size_of
+from asyncmcp_kombu.errors import BrokerUnreachable, MessageTooLarge, PublishError, QueueNotFound
+
+BATCH = 10
+MISSING_QUEUE = {"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
+
+Outcome = Exception | None
+
+
+def check_size(entry: dict[str, Any], limit: int) -> None:
+    """Raises MessageTooLarge before SQS would refuse the message."""
+    size = size_of(entry)
+    if size > limit:
+        raise MessageTooLarge(size, limit)
+
+
+def send_all(client: Any, entries: Sequence[dict[str, Any]], limit: int) -> list[Outcome]:
+    """Send the entries, in order, and return what became of each: None when SQS accepted it."""
+    outcomes: list[Outcome] = [None] * len(entries)
+    for indices in _batches(entries, limit):
+        if len(indices) == 1:
+            outcomes[indices[0]] = _send_one(client, entries[indices[0]])
+        else:
+            _send_batch(client, entries, indices, outcomes)
+    return outcomes
+
+
+def _send_one(client: Any, entry: dict[str, Any]) -> Outcome:
+    try:
+        client.send_message(**entry)
+    except (BotoCoreError, ClientError, OSError) as error:
+        return explain(error)
+    return None
+
+
+def _send_batch(
+    client: Any, entries: Sequence[dict[str, Any]], indices: list[int], outcomes: list[Outcome]
+) -> None:
+    url = entries[indices[0]]["QueueUrl"]
+    batch = [{"Id": str(i), **{k: v for k, v in entries[i].items() if k != "QueueUrl"}} for i in indices]
+    try:
+        answer = client.send_message_batch(QueueUrl=url, Entries=batch)
+    except (BotoCoreError, ClientError, OSError) as error:
+        for i in indices:
+            outcomes[i] = explain(error)
+        return
+    for failed in answer.get("Failed", ()):
+        i = int(failed["Id"])
+        if failed.get("SenderFault"):
+            outcomes[i] = PublishError(f"SQS refused the message: {failed.get('Code')}: {failed.get('Message', '')}")
+        else:
+            outcomes[i] = _send_one(client, entries[i])
+
+
+def _batches(entries: Sequence[dict[str, Any]], limit: int) -> Iterator[list[int]]:
+    """Indices that go into one request: same queue, at most ten, at most `limit` bytes together."""
+    open_batches: dict[str, tuple[list[int], int]] = {}
+    for i, entry in enumerate(entries):
+        url, size = entry["QueueUrl"], size_of(entry)
+        indices, used = open_batches.get(url, ([], 0))
+        if indices and (len(indices) == BATCH or used + size > limit):
+            yield indices
+            indices, used = [], 0
+        open_batches[url] = ([*indices, i], used + size)
+    for indices, _ in open_batches.values():
+        yield indices
+
+
+def explain(error: Exception) -> Exception:
+    """A boto3 error as one of ours, saying what to do."""
+    if isinstance(error, ClientError):
+        code = error.response.get("Error", {}).get("Code", "")
+        if code in MISSING_QUEUE:
+            return QueueNotFound(f"the SQS queue does not exist (any more): {error}")
+        return PublishError(f"SQS refused the request: {error}")
+    return BrokerUnreachable(
+        f"SQS cannot be reached: {error}; check ASYNCMCP_BROKER_URL, or start the embedded one with "
+        "`asyncmcp-kombu local`"
+    )

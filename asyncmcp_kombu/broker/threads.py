@@ -1,0 +1,39 @@
+"""Between broker threads and an event loop, on asyncio as on trio, without blocking either."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import anyio
+import sniffio
+
+T = TypeVar("T")
+CallSoon = Callable[[Callable[[], Any]], Any]
+
+
+def call_soon() -> CallSoon:
+    """A function by which other threads schedule a call on the event loop that is running here."""
+    if sniffio.current_async_library() == "trio":
+        import trio
+
+        return trio.lowlevel.current_trio_token().run_sync_soon
+    return asyncio.get_running_loop().call_soon_threadsafe
+
+
+async def wait_for(future: Future[T]) -> T:
+    """The result of a future that another thread completes; cancelling the wait leaves the future alone."""
+    if not future.done():
+        done, soon = anyio.Event(), call_soon()
+        future.add_done_callback(lambda _: _notify(soon, done))
+        await done.wait()
+    return future.result()
+
+
+def _notify(soon: CallSoon, done: anyio.Event) -> None:
+    try:
+        soon(done.set)
+    except RuntimeError:  # the loop ended before the answer came: nobody waits any more
+        return

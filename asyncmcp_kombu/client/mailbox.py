@@ -1,0 +1,124 @@
+"""Mailbox: the one reply queue, consuming thread and publishing thread that a process shares.
+
+All sessions of a process to one server on one broker use one mailbox: a thousand idle sessions cost three
+threads. Replies find their session by the `ClientId` that the server echoes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from kombu import Connection
+
+from asyncmcp_kombu.broker import queues
+from asyncmcp_kombu.broker.connection import connect
+from asyncmcp_kombu.broker.inbox import Inbox
+from asyncmcp_kombu.broker.publisher import Publisher
+from asyncmcp_kombu.envelope import Envelope, parse
+from asyncmcp_kombu.errors import EnvelopeError
+from asyncmcp_kombu.settings import Settings
+from asyncmcp_kombu.topology import Topology, new_client_id
+
+logger = logging.getLogger(__name__)
+
+Deliver = Callable[[Envelope], None]
+
+
+class _Key(NamedTuple):
+    pid: int  # threads do not survive a fork, so a child opens its own
+    broker_url: str
+    topology: Topology
+
+
+class Mailbox:
+    """Opened by the first session, closed by the last; see `open_mailbox` and `close_mailbox`."""
+
+    def __init__(self, settings: Settings, topology: Topology) -> None:
+        self.reply_to = topology.reply(new_client_id())
+        self._topology, self._max_bytes = topology, settings.max_message_bytes
+        self._sessions: dict[str, Deliver] = {}
+
+        def new_connection() -> Connection:
+            return connect(settings.broker_url.get_secret_value(), settings)
+
+        self._inbox = Inbox(
+            new_connection,
+            queues.reply_queue(self.reply_to),
+            self._on_message,
+            also=(queues.request_queue(topology),),
+        )
+        self._publisher = Publisher(new_connection, max_bytes=settings.max_message_bytes)
+
+    def open(self) -> None:
+        self._inbox.start()
+
+    def close(self) -> None:
+        self._publisher.close()
+        self._inbox.close()
+
+    def join(self, client_id: str, deliver: Deliver) -> None:
+        """Hand what arrives for the client id to `deliver`, which is called in the mailbox's thread."""
+        self._sessions[client_id] = deliver
+
+    def leave(self, client_id: str) -> None:
+        self._sessions.pop(client_id, None)
+
+    def send(self, envelope: Envelope) -> Future[None]:
+        """Publish to the server's request queue."""
+        return self._publisher.publish(self._topology.requests, envelope)
+
+    def _on_message(self, message: Any) -> None:
+        try:
+            envelope = parse(message.body, message.headers or {}, max_bytes=self._max_bytes)
+        except EnvelopeError as error:
+            logger.warning("dropped a message on %s: %s", self.reply_to, error)
+        else:
+            deliver = self._sessions.get(envelope.client_id or "")
+            if deliver is None:
+                logger.debug("dropped a message for a session that has ended: %r", envelope)
+            else:
+                deliver(envelope)
+        message.ack()
+
+
+_lock = threading.Lock()
+_open: dict[_Key, tuple[Mailbox, int]] = {}
+_opening: dict[_Key, threading.Lock] = {}
+
+
+def open_mailbox(settings: Settings, topology: Topology) -> Mailbox:
+    """This process's mailbox, opened if need be. Blocks meanwhile: call it in a thread.
+
+    Raises:
+        BrokerUnreachable: there was none, and the broker cannot be reached.
+    """
+    key = _Key(os.getpid(), settings.broker_url.get_secret_value(), topology)
+    with _lock:
+        one_at_a_time = _opening.setdefault(key, threading.Lock())
+    with one_at_a_time:
+        with _lock:
+            if key in _open:
+                mailbox, users = _open[key]
+                _open[key] = (mailbox, users + 1)
+                return mailbox
+        mailbox = Mailbox(settings, topology)
+        mailbox.open()
+        with _lock:
+            _open[key] = (mailbox, 1)
+        return mailbox
+
+
+def close_mailbox(mailbox: Mailbox) -> None:
+    """Give the mailbox up; the last user closes it. Blocks meanwhile: call it in a thread."""
+    with _lock:
+        key, users = next((key, users) for key, (one, users) in _open.items() if one is mailbox)
+        if users > 1:
+            _open[key] = (mailbox, users - 1)
+            return
+        del _open[key]
+    mailbox.close()

@@ -1,0 +1,102 @@
+"""serve_mcp: a Celery app serves MCP. Here worker and server are put together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_init
+from mcp.server.lowlevel.server import Server
+from mcp.server.mcpserver import MCPServer
+
+from asyncmcp_kombu.broker import queues
+from asyncmcp_kombu.broker.connection import ROADS, transport_options, use_our_transports
+from asyncmcp_kombu.errors import ConfigurationError
+from asyncmcp_kombu.settings import Settings
+from asyncmcp_kombu.topology import Topology
+from asyncmcp_kombu.worker.intake import Intake
+from asyncmcp_kombu.worker.limits import check_time_limits
+from asyncmcp_kombu.worker.registry import register_tools
+from asyncmcp_kombu.worker.served import REQUEST_TASK, Served, remember, served_by
+from asyncmcp_kombu.worker.tool import McpTask
+
+
+def serve_mcp(
+    app: Celery, server: MCPServer[Any] | Server[Any] | None = None, *, settings: Settings | None = None
+) -> None:
+    """Make the workers of a Celery app serve MCP under the server's name.
+
+    Args:
+        app: the app. Its own broker, result backend and queues are used where it configures them; else the
+            broker of the settings, and a jobs queue named after the server.
+        server: an existing `MCPServer` or low-level `Server`; default: a new one with the app's name. Its
+            tools and every `@mcp_task` of the app are served.
+        settings: default: from the environment.
+
+    `sqs://` and `redis://` mean this package's transports for all of Kombu in this process from then on.
+
+    Raises:
+        ConfigurationError: a name is not legal for queues, or the app serves MCP already.
+    """
+    if served_by(app) is not None:
+        raise ConfigurationError(f"app {app.main!r} serves MCP already; call serve_mcp once per app")
+    if server is None:
+        server = MCPServer(app.main or "workers")
+    elif not isinstance(server, MCPServer | Server):
+        raise ConfigurationError(
+            f"server is a {type(server).__module__}.{type(server).__qualname__}; expected mcp.server.MCPServer or "
+            "mcp.server.lowlevel.Server"
+        )
+    settings = settings or Settings()
+    served = Served(server, Topology(server.name, settings.prefix), settings)
+    remember(app, served)
+    use_our_transports()
+    app.add_defaults(_defaults(served))
+    app.steps["consumer"].add(Intake)
+    app.task(name=REQUEST_TASK, base=McpTask, acks_late=True, ignore_result=True)(_request_task)
+
+    def prepare(sender: Any, **_: Any) -> None:
+        if sender.app is app:
+            _prepare(sender, served)
+
+    worker_init.connect(prepare, weak=False)
+
+
+def _defaults(served: Served) -> dict[str, Any]:
+    """Celery settings below whatever the app itself configures."""
+    settings, topology = served.settings, served.topology
+    url = settings.broker_url.get_secret_value()
+    return {
+        "broker_url": url,
+        "broker_transport_options": transport_options(url, settings),
+        "broker_connection_retry_on_startup": True,
+        "task_default_queue": topology.jobs,
+        "task_default_exchange": "",
+        "task_default_routing_key": topology.jobs,
+        "task_queues": [queues.jobs_queue(topology), queues.request_queue(topology)],
+        # A call that waits behind a long one cannot be taken by an idle worker.
+        "worker_prefetch_multiplier": 1,
+        # How long Celery waits for the result of a child that has died (its own default: 10 s).
+        "worker_lost_wait": 1.0,
+    }
+
+
+def _request_task() -> None:
+    raise RuntimeError(f"the task {REQUEST_TASK!r} serves MCP requests and cannot be called")
+
+
+def _prepare(worker: Any, served: Served) -> None:
+    """Once per worker, before its pool starts: all modules are imported, so all tools are known."""
+    app = worker.app
+    try:
+        if app.conf.broker_url.partition("://")[0] not in ROADS:
+            raise ConfigurationError(
+                f"broker {app.conf.broker_url.partition('://')[0]!r} of the app: MCP is carried over "
+                f"{', '.join(sorted(ROADS))}"
+            )
+        tools = register_tools(app, served)
+        check_time_limits(tools, worker.pool_cls.__module__)
+    except ConfigurationError as error:
+        raise SystemExit(f"asyncmcp-kombu: {error}") from error
+    if served.topology.requests not in app.amqp.queues:
+        app.amqp.queues.add(queues.request_queue(served.topology))

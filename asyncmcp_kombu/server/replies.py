@@ -1,0 +1,55 @@
+"""Replies: what goes back to the sender of one request, numbered, to its reply address."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from mcp_types.jsonrpc import ErrorData
+
+from asyncmcp_kombu.envelope import Envelope, compose
+from asyncmcp_kombu.topology import queue_name_of
+
+Publish = Callable[[str, Envelope], Future[None]]
+"""Publishes an envelope to a queue; the future is done when the broker has accepted it."""
+
+
+class Replies:
+    """The way back for one request. Safe to use from any thread."""
+
+    def __init__(self, request: Envelope, publish: Publish) -> None:
+        self._request, self._publish = request, publish
+        self._sequence = itertools.count()
+
+    def notify(self, method: str, params: Mapping[str, Any] | None) -> Future[None]:
+        """Send a notification that belongs to the request."""
+        message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
+        if params is not None:
+            message["params"] = dict(params)
+        return self._send(message, related_request=self._request.request_id)
+
+    def result(self, result: Mapping[str, Any]) -> Future[None]:
+        """Send the response; nothing may follow it."""
+        return self._send({"jsonrpc": "2.0", "id": self._request.request_id, "result": result})
+
+    def error(self, error: ErrorData) -> Future[None]:
+        """Send an error response; nothing may follow it."""
+        data = error.model_dump(mode="json", exclude_none=True)
+        return self._send({"jsonrpc": "2.0", "id": self._request.request_id, "error": data})
+
+    def _send(self, message: dict[str, Any], **attributes: Any) -> Future[None]:
+        address = self._request.reply_to
+        if address is None:  # the sender wants no answer
+            nobody: Future[None] = Future()
+            nobody.set_result(None)
+            return nobody
+        envelope = compose(
+            message,
+            client_id=self._request.client_id,
+            session_id=self._request.session_id,
+            sequence=next(self._sequence),
+            **attributes,
+        )
+        return self._publish(queue_name_of(address), envelope)

@@ -1,0 +1,104 @@
+"""A call as a Celery message: in place while it is handed to the pool, or re-published for a queue of jobs.
+
+The tool's arguments are the task's keyword arguments, so that Celery's log, events, Flower and signals show
+them; the rest of the request travels in the header `mcp`.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from celery.utils.saferepr import saferepr
+from kombu.message import Message
+
+from asyncmcp_kombu.envelope import Envelope
+
+HEADER = "mcp"
+_KEPT = ("client_id", "session_id", "reply_to", "expires_at", "protocol_version")
+
+
+def call_id(envelope: Envelope) -> str:
+    """The Celery task id: the same for each delivery of one request, and as unguessable as its client id."""
+    if envelope.client_id is None:
+        return str(uuid.uuid4())
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{envelope.client_id}/{envelope.request_id!r}"))
+
+
+def arguments_of(envelope: Envelope) -> dict[str, Any] | None:
+    """The tool's arguments; None when the request is no well-formed `tools/call`, which the SDK then says."""
+    arguments = envelope.params.get("arguments", {})
+    return arguments if envelope.method == "tools/call" and isinstance(arguments, dict) else None
+
+
+def to_header(envelope: Envelope, *, without_arguments: bool) -> dict[str, Any]:
+    """What the task needs besides its arguments, as JSON data."""
+    message = dict(envelope.message)
+    if without_arguments:
+        message["params"] = {key: value for key, value in envelope.params.items() if key != "arguments"}
+    header: dict[str, Any] = {"message": message, "with_arguments": not without_arguments}
+    return header | {key: getattr(envelope, key) for key in _KEPT if getattr(envelope, key) is not None}
+
+
+def from_header(header: Mapping[str, Any], arguments: Mapping[str, Any]) -> Envelope:
+    """The request again, from its header and the task's keyword arguments."""
+    message = dict(header["message"])
+    if not header["with_arguments"]:
+        message["params"] = {**message.get("params", {}), "arguments": dict(arguments)}
+    kept = {key: header.get(key) for key in _KEPT}
+    return Envelope(body=b"", message=message, timestamp=time.time(), **kept)
+
+
+class CallMessage(Message):
+    """The broker's message, as Celery's strategies and requests want to see it.
+
+    It is settled (acknowledged, rejected) on the channel that delivered it. Body and headers were made by
+    this worker, so nothing that a client wrote is taken for Celery's own.
+    """
+
+    @classmethod
+    def around(
+        cls, delivered: Message, task_name: str, envelope: Envelope, *, shadow: str | None, jobs: str
+    ) -> CallMessage:
+        """Args: shadow: a name to show instead of the task's; jobs: the queue that a retry is sent to."""
+        arguments = arguments_of(envelope) if shadow is None else None
+        task_id = call_id(envelope)
+        info = delivered.delivery_info or {}
+        expires = envelope.expires_at
+        return cls(
+            channel=delivered.channel,
+            delivery_tag=delivered.delivery_tag,
+            body=((), arguments or {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}),
+            delivery_info={
+                "exchange": "",
+                "routing_key": jobs,
+                "redelivered": bool(info.get("redelivered")),
+                "receive_count": info.get("receive_count"),
+            },
+            headers={
+                "lang": "py",
+                "task": task_name,
+                "shadow": shadow,
+                "id": task_id,
+                "root_id": task_id,
+                "parent_id": None,
+                "group": None,
+                "argsrepr": "()",
+                "kwargsrepr": saferepr(arguments or {}),
+                "origin": envelope.client_id,
+                "retries": 0,
+                "eta": None,
+                "expires": None if expires is None else datetime.fromtimestamp(expires, UTC).isoformat(),
+                "timelimit": [None, None],
+                "ignore_result": True,
+                HEADER: to_header(envelope, without_arguments=arguments is not None),
+            },
+        )
+
+    @property
+    def payload(self) -> Any:
+        """The body is data already: nothing is left to decode."""
+        return self.body

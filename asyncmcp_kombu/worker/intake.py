@@ -1,0 +1,169 @@
+"""Intake: the bootstep by which a worker consumes the request queue.
+
+It has a Kombu consumer of its own, on the channel of Celery's task consumer (so that one prefetch count holds
+for both), and never shows these messages to Celery's handler: a message that a client shaped as a Celery task
+is refused here. A proper request is handed to the strategy of its tool's task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from celery import bootsteps
+from celery.worker.consumer import Consumer as WorkerConsumer
+from kombu import Consumer
+from kombu.common import ignore_errors
+from kombu.message import Message
+from vine import promise
+
+from asyncmcp_kombu.broker import queues
+from asyncmcp_kombu.envelope import Envelope, parse
+from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError, ReplyAddressRefused
+from asyncmcp_kombu.server.replies import Replies
+from asyncmcp_kombu.worker.call import HEADER, CallMessage, arguments_of, call_id, to_header
+from asyncmcp_kombu.worker.process import process_of
+from asyncmcp_kombu.worker.registry import tools_of
+from asyncmcp_kombu.worker.served import REQUEST_TASK, served_by
+
+logger = logging.getLogger(__name__)
+
+
+class Intake(bootsteps.StartStopStep):
+    """Consumes the request queue between start and stop of Celery's task consumer."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, c: WorkerConsumer, **kwargs: Any) -> None:
+        super().__init__(c, **kwargs)
+        served = served_by(c.app)
+        assert served is not None
+        self._served, self._topology = served, served.topology
+        self._tools = tools_of(c.app)
+        self._consumer: Consumer | None = None
+        self._forwarder = ThreadPoolExecutor(1, thread_name_prefix="asyncmcp-forward")
+        selected = c.app.amqp.queues
+        self._takes_requests = self._topology.requests in selected.consume_from
+        if self._takes_requests:
+            # Chosen by -Q like any queue, but Celery's own consumer must not see what clients write.
+            selected.deselect([self._topology.requests])
+
+    def start(self, c: WorkerConsumer) -> None:
+        if not self._takes_requests:
+            return
+        queue = queues.request_queue(self._topology)
+        queues.ensure(c.connection, queue)
+        queues.ensure(c.connection, queues.dead_queue(self._topology))
+        channel = c.task_consumer.channel
+        self._consumer = Consumer(
+            channel, [queue(channel)], on_message=lambda message: self._take(c, message), auto_declare=False
+        )
+        self._consumer.consume()
+        logger.info("MCP server %r takes requests from %s", self._topology.server, self._topology.requests)
+
+    def stop(self, c: WorkerConsumer) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            ignore_errors(c, consumer.cancel)
+
+    def shutdown(self, c: WorkerConsumer) -> None:
+        self.stop(c)
+        self._forwarder.shutdown()
+
+    def _take(self, c: WorkerConsumer, message: Message) -> None:
+        """One message from the request queue. Whatever is in it, the consumer's loop goes on."""
+        try:
+            self._admit(c, message)
+        except EnvelopeError as error:
+            self._refuse(c, message, error)
+        except Exception:
+            logger.exception("a request could not be taken; it goes back to the queue")
+            message.reject_log_error(logger, c.connection_errors, requeue=True)
+
+    def _admit(self, c: WorkerConsumer, message: Message) -> None:
+        request = parse(message.body, message.headers or {}, max_bytes=self._served.settings.max_message_bytes)
+        if request.kind != "request":
+            logger.debug("ignored a %s %s", request.kind, request.method)
+            message.ack_log_error(logger, c.connection_errors)
+            return
+        if request.reply_to is None or not self._topology.allows_reply_to(request.reply_to):
+            raise ReplyAddressRefused(
+                f"reply address {request.reply_to!r}: a reply queue of this server is expected "
+                f"({self._topology.reply('…')})",
+                request_id=request.request_id,
+            )
+        if request.expired():
+            logger.info("dropped %s %s: its caller waits no longer", request.method, request.name or "")
+            message.ack_log_error(logger, c.connection_errors)
+            return
+        self._hand_over(c, message, request)
+
+    def _hand_over(self, c: WorkerConsumer, message: Message, request: Envelope) -> None:
+        """To the strategy of the tool's Celery task, or to the queue that the tool is routed to."""
+        known = arguments_of(request) is not None and request.name in c.app.tasks
+        tool = self._tools.get(request.name or "") if known else None
+        queue = getattr(tool, "queue", None)
+        if tool is not None and queue and queue not in (self._topology.requests, self._topology.jobs):
+            self._forward(c, message, request, queue)
+            return
+        shadow = None if tool is not None else request.name if request.method == "tools/call" else request.method
+        name = tool.name if tool is not None else REQUEST_TASK
+        call = CallMessage.around(message, name, request, shadow=shadow, jobs=self._topology.jobs)
+        acknowledge, reject = (
+            promise(c.call_soon_ack, (settle,)) for settle in (call.ack_log_error, call.reject_log_error)
+        )
+        c.strategies[name](call, None, acknowledge, reject, c.on_task_message)
+
+    def _forward(self, c: WorkerConsumer, message: Message, request: Envelope, queue: str) -> None:
+        """Publish the call as a Celery message to the tool's own queue, and acknowledge then."""
+
+        def publish() -> None:
+            c.app.send_task(
+                request.name,
+                kwargs=arguments_of(request),
+                task_id=call_id(request),
+                queue=queue,
+                ignore_result=True,
+                headers={HEADER: to_header(request, without_arguments=True)},
+            )
+
+        self._settle_after(c, message, self._forwarder.submit(publish))
+
+    def _refuse(self, c: WorkerConsumer, message: Message, error: EnvelopeError) -> None:
+        """Tell the sender where it left an address that may be used; else keep the message as a dead letter."""
+        headers = message.headers or {}
+        address = headers.get("ReplyTo")
+        publisher = process_of(c.app).publisher
+        if isinstance(address, str) and self._topology.allows_reply_to(address):
+            logger.warning("refused a request: %s", error)
+            sender = Envelope(
+                body=b"",
+                message={"id": error.request_id},
+                timestamp=0.0,
+                client_id=headers.get("ClientId"),
+                reply_to=address,
+            )
+            done = Replies(sender, publisher.publish).error(error.error_data())
+        else:
+            logger.warning("refused a request, kept in %s: %s", self._topology.dead, error)
+            body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
+            done = publisher.publish_raw(
+                self._topology.dead, body, {"MessageType": "dead", "Reason": error.reason}
+            )
+        self._settle_after(c, message, done)
+
+    def _settle_after(self, c: WorkerConsumer, message: Message, done: Future[Any]) -> None:
+        """Acknowledge when `done` succeeded; give the message back when the broker was away."""
+
+        def settle(future: Future[Any]) -> None:
+            error = future.exception()
+            if error is not None:
+                logger.error("could not pass on a request: %s", error)
+            lost = error is not None and isinstance(error, (BrokerUnreachable, *c.connection_errors))
+            settle_message: Callable[..., Any] = message.reject_log_error if lost else message.ack_log_error
+            arguments = (logger, c.connection_errors, True) if lost else (logger, c.connection_errors)
+            c.call_soon_ack(settle_message, *arguments)
+
+        done.add_done_callback(settle)

@@ -1,0 +1,143 @@
+"""What a process of the worker keeps: one event loop, the server's lifespan, one publisher.
+
+Celery cannot await, so every pool process has one long-lived event loop in a thread of its own; the server's
+lifespan is entered once, there. Threads do not survive a fork: a pool child makes its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskStatus
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from celery import Celery
+from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
+from kombu import Connection
+
+from asyncmcp_kombu.broker.connection import connect
+from asyncmcp_kombu.broker.publisher import Publisher
+from asyncmcp_kombu.worker.served import Served, served_by
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_LIFESPAN_END = 10.0
+"""Seconds that a server's lifespan may take to end."""
+
+
+class Process:
+    """The event loop, lifespan and publisher of one process for one app."""
+
+    def __init__(self, app: Celery, served: Served) -> None:
+        self.served = served
+        self.lifespan_state: Any = None
+        self.token: anyio.lowlevel.EventLoopToken | None = None
+        url, settings = app.conf.broker_write_url or app.conf.broker_url, served.settings
+
+        def new_connection() -> Connection:
+            return connect(url, settings)
+
+        self.publisher = Publisher(
+            new_connection, retry_for=settings.publish_retry, max_bytes=settings.max_message_bytes
+        )
+        self._lock = threading.Lock()
+        # Keep the context manager: a portal stops when its context manager is collected.
+        self._portal_context: AbstractContextManager[BlockingPortal] | None = None
+        self._portal: BlockingPortal | None = None
+        self._lifespan_over: Future[None] | None = None
+        self._ending: anyio.Event | None = None
+
+    def start_soon(self, function: Callable[..., Awaitable[T]], *args: Any) -> Future[T]:
+        """Run a coroutine function in the event loop, which is started, with the lifespan, if need be."""
+        return self._started().start_task_soon(function, *args)
+
+    def _started(self) -> BlockingPortal:
+        with self._lock:
+            if self._portal is None:
+                self._portal_context = start_blocking_portal(backend="asyncio", name="asyncmcp-loop")
+                portal = self._portal_context.__enter__()
+                try:
+                    self._lifespan_over, _ = portal.start_task(self._live, name="lifespan")
+                except BaseException:
+                    self._portal_context.__exit__(None, None, None)
+                    raise
+                self._portal = portal
+            return self._portal
+
+    async def _live(self, *, task_status: TaskStatus[None]) -> None:
+        server = self.served.lowlevel
+        self._ending, self.token = anyio.Event(), anyio.lowlevel.current_token()
+        async with server.lifespan(server) as self.lifespan_state:
+            task_status.started()
+            await self._ending.wait()
+
+    def close(self) -> None:
+        """End the lifespan, the event loop and the publisher; what was handed to it is sent first."""
+        with self._lock:
+            portal, self._portal = self._portal, None
+            if portal is not None and self._ending is not None and self._lifespan_over is not None:
+                portal.call(self._ending.set)
+                try:
+                    self._lifespan_over.result(_LIFESPAN_END)
+                except Exception:
+                    logger.exception("the server's lifespan did not end well")
+                assert self._portal_context is not None
+                self._portal_context.__exit__(None, None, None)
+        self.publisher.close()
+
+
+_lock = threading.Lock()
+_processes: dict[Celery, Process] = {}
+_in_pool_child = False
+
+
+def process_of(app: Celery) -> Process:
+    """This process's event loop and publisher for the app."""
+    with _lock:
+        process = _processes.get(app)
+        if process is None:
+            served = served_by(app)
+            if served is None:
+                raise RuntimeError(f"app {app.main!r} serves no MCP: call serve_mcp(app) in the app's module")
+            process = _processes[app] = Process(app, served)
+        return process
+
+
+def in_pool_child() -> bool:
+    """Whether this is a child of the prefork pool, the only place where Celery keeps time limits itself."""
+    return _in_pool_child
+
+
+def close_all(**_: Any) -> None:
+    """End what this process keeps, for every app."""
+    with _lock:
+        processes = list(_processes.values())
+        _processes.clear()
+    for process in processes:
+        process.close()
+
+
+def _forget_the_parents() -> None:
+    global _lock  # noqa: PLW0603  a lock may have been held by another thread when the process was forked
+    _lock = threading.Lock()
+    _processes.clear()
+
+
+def _enter_pool_child(**_: Any) -> None:
+    global _in_pool_child  # noqa: PLW0603
+    _in_pool_child = True
+    _forget_the_parents()
+
+
+os.register_at_fork(after_in_child=_forget_the_parents)
+worker_process_init.connect(_enter_pool_child, weak=False)
+worker_process_shutdown.connect(close_all, weak=False)
+worker_shutdown.connect(close_all, weak=False)

@@ -1,0 +1,91 @@
+"""McpRequest: the parent's side of a call, which answers for a child that cannot.
+
+A pool child publishes its own answer before it returns. What only the parent sees is failure: a lost child, a
+hard time limit. Then it sends the caller an error, and acknowledges when that is accepted.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from typing import Any
+
+from billiard.einfo import ExceptionWithTraceback
+from celery.exceptions import WorkerLostError
+from celery.worker.request import Request
+from celery.worker.state import task_ready
+
+from asyncmcp_kombu.errors import CallError, OutcomeUnknown, TimeLimitReached, WorkerLost
+from asyncmcp_kombu.server.replies import Replies
+from asyncmcp_kombu.worker.call import HEADER, from_header
+from asyncmcp_kombu.worker.process import process_of
+
+logger = logging.getLogger(__name__)
+
+
+class McpRequest(Request):
+    """Celery's Request; it differs only for messages that carry an MCP request."""
+
+    _owed: CallError | None = None
+
+    def on_timeout(self, soft: bool, timeout: float) -> None:
+        if not soft and HEADER in self.request_dict:
+            self._owed = TimeLimitReached(f"the tool exceeded its time limit of {timeout} s and was ended")
+        super().on_timeout(soft, timeout)
+        self._tell()
+
+    def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
+        if HEADER in self.request_dict and _child_was_lost(exc_info) and not self._already_revoked:
+            if self.task.acks_late and self._may_run_again():
+                task_ready(self)
+                logger.warning("%s: its process died; the call runs again", self.humaninfo())
+                self.reject(requeue=True)
+                return
+            self._owed = self._lost()
+        super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
+        self._tell()
+
+    def acknowledge(self) -> None:
+        """Acknowledge; when the caller is still owed an error, only once that is accepted."""
+        if self._owed is None or self.acknowledged:
+            super().acknowledge()
+        else:
+            self._tell(then=super().acknowledge)
+
+    def _may_run_again(self) -> bool:
+        """SQS counts deliveries; other brokers only say that this is not the first one."""
+        info = self.message.delivery_info or {}
+        attempts = info.get("receive_count") or (2 if info.get("redelivered") else 1)
+        served = process_of(self.app).served
+        limit = served.settings.max_attempts if info.get("receive_count") else 2
+        return attempts < limit
+
+    def _lost(self) -> CallError:
+        if not self.task.acks_late:
+            return OutcomeUnknown(
+                "the process that ran the tool died; the tool is declared at-most-once and is not run again, "
+                "so whether it had its effect is unknown"
+            )
+        return WorkerLost("the process that ran the tool died each time it was tried; it is not tried again")
+
+    def _tell(self, then: Any = None) -> None:
+        error, self._owed = self._owed, None
+        if error is None:
+            return
+        request = from_header(self.request_dict[HEADER], self.kwargs)
+        sent = Replies(request, process_of(self.app).publisher.publish).error(error.error_data())
+        sent.add_done_callback(lambda future: self._told(future, then))
+
+    def _told(self, future: Future[None], then: Any) -> None:
+        error = future.exception()
+        if error is not None:
+            logger.error("%s: the caller could not be told: %s", self.humaninfo(), error)
+        if then is not None:
+            then()
+
+
+def _child_was_lost(exc_info: Any) -> bool:
+    exception = exc_info.exception
+    if isinstance(exception, ExceptionWithTraceback):
+        exception = exception.exc
+    return isinstance(exception, WorkerLostError | SystemExit | KeyboardInterrupt)

@@ -1,0 +1,93 @@
+"""TaskThread: Celery's thread, lent to the event loop while it waits for a call to be served.
+
+The body of a tool runs in the thread that Celery gave the task, not in the event loop's: there a soft time
+limit is raised, `self.retry()` and `current_task` work, and a sync tool blocks nobody. The event loop hands
+the body over and awaits it.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+import anyio
+from anyio._core._eventloop import threadlocals
+from anyio.lowlevel import EventLoopToken
+
+from asyncmcp_kombu.broker.threads import call_soon
+
+T = TypeVar("T")
+
+
+class TaskThread:
+    """Made and waited on in Celery's thread; `run` is awaited in the event loop."""
+
+    def __init__(self) -> None:
+        self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+
+    def wait(self, future: Future[T]) -> T:
+        """The future's result; meanwhile run here what the event loop hands over. May be nested."""
+        future.add_done_callback(lambda _: self._work.put(None))
+        while not future.done():
+            work = self._work.get()
+            if work is not None:
+                work()
+        return future.result()
+
+    async def run(self, function: Callable[[], T], on_cancel: Callable[[], object]) -> T:
+        """Run `function` in Celery's thread. When cancelled, calls `on_cancel` and still waits for its end.
+
+        Raises what the function raises. An exception that would end the event loop (SystemExit) comes as a
+        RuntimeError, of which it is the cause.
+        """
+        done, soon = anyio.Event(), call_soon()
+        value: list[T] = []
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                value.append(function())
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                soon(done.set)
+
+        self._work.put(work)
+        try:
+            await done.wait()
+        except anyio.get_cancelled_exc_class():
+            on_cancel()
+            with anyio.CancelScope(shield=True):
+                await done.wait()
+            raise
+        if errors:
+            if isinstance(errors[0], Exception):
+                raise errors[0]
+            raise RuntimeError(f"the tool raised {type(errors[0]).__name__}") from errors[0]
+        return value[0]
+
+
+class FromThread:
+    """Within it, `anyio.from_thread.run` reaches the event loop, as in the SDK's own worker threads.
+
+    That is how a sync tool awaits: `anyio.from_thread.run(ctx.report_progress, 1, 10)`.
+
+    Private name of anyio 4 used here: `anyio._core._eventloop.threadlocals.current_token`.
+    tests/fleet/test_sync_tools.py fails when it goes.
+    """
+
+    def __init__(self, token: EventLoopToken | None) -> None:
+        self._token = token
+
+    def __enter__(self) -> None:
+        self._before: Any = getattr(threadlocals, "current_token", None)
+        if self._token is not None:
+            threadlocals.current_token = self._token
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is None:
+            threadlocals.__dict__.pop("current_token", None)
+        else:
+            threadlocals.current_token = self._before

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 10
 _CLOSING = 5.0
+_TYPE = len("String")
+"""Bytes that SQS counts for the type of an attribute; `Number` is as long."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
@@ -69,7 +71,7 @@ class Publisher:
     def publish_raw(self, queue: str, body: bytes, headers: Headers) -> Future[None]:
         """Like `publish`, for a body that is no envelope (a dead letter)."""
         done: Future[None] = Future()
-        size = len(body) + sum(len(name) + len(str(value)) for name, value in headers.items())
+        size = len(body) + sum(len(name) + len(str(value)) + _TYPE for name, value in headers.items())
         with self._lock:
             if self._closed:
                 done.set_exception(BrokerUnreachable("the publisher is closed"))

@@ -12,6 +12,7 @@ fails when one goes.
 
 from __future__ import annotations
 
+import contextlib
 import queue as queues
 import socket
 import threading
@@ -230,6 +231,8 @@ class Transport(SQS.Transport):
         self._arrivals: queues.SimpleQueue[tuple[Channel, str, dict[str, Any]]] = queues.SimpleQueue()
         self._waiting: dict[int, int] = {}
         self._hub: Any = None
+        self._bell: socket.socket | None = None
+        self._bell_end: socket.socket | None = None
         options = client.transport_options
         self.receipts = Receipts(
             lambda: self._clients["requests"],
@@ -264,7 +267,28 @@ class Transport(SQS.Transport):
             self._polls.interrupt()
 
     def register_with_event_loop(self, connection: Any, hub: Any) -> None:
+        """Arrivals ring a bell that the hub listens to. A hub that has nothing to read naps for 0.1 s instead
+        of polling, and would hear neither arrivals nor acknowledgements meanwhile (Kombu 5.7)."""
+        self._leave_event_loop()
+        self._bell, self._bell_end = socket.socketpair()
+        self._bell.setblocking(False)
+        self._bell_end.setblocking(False)
+        hub.add_reader(self._bell, self._on_bell)
         self._hub = hub
+
+    def _on_bell(self) -> None:
+        with contextlib.suppress(OSError):
+            while self._bell is not None and self._bell.recv(4096):
+                pass
+        self._deliver_arrivals()
+
+    def _leave_event_loop(self) -> None:
+        hub, bell, end = self._hub, self._bell, self._bell_end
+        self._hub = self._bell = self._bell_end = None
+        if bell is not None and end is not None:
+            hub.remove_reader(bell)
+            bell.close()
+            end.close()
 
     # --- arrivals: from the pollers' threads to the thread that drains, or to the hub ---
 
@@ -275,8 +299,10 @@ class Transport(SQS.Transport):
             self._waiting[id(channel)] = self._waiting.get(id(channel), 0) + len(messages)
         for payload in messages:
             self._arrivals.put((channel, queue, payload))
-        if self._hub is not None:
-            self._hub.call_soon(self._deliver_arrivals)
+        bell = self._bell_end
+        if bell is not None:
+            with contextlib.suppress(OSError):  # full: it rings already; closed: nobody listens any more
+                bell.send(b"\0")
 
     def waiting(self, channel: Channel) -> int:
         """Messages that have arrived for the channel and are not delivered yet."""
@@ -312,6 +338,7 @@ class Transport(SQS.Transport):
             self._waiting[id(channel)] -= 1
 
     def close_connection(self, connection: Any) -> None:
+        self._leave_event_loop()
         super().close_connection(connection)
         while True:
             try:

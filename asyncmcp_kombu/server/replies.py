@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from mcp_types.jsonrpc import ErrorData
 
 from asyncmcp_kombu.envelope import Envelope, compose
+from asyncmcp_kombu.errors import MessageTooLarge
 from asyncmcp_kombu.topology import queue_name_of
 
 Publish = Callable[[str, Envelope], Future[None]]
@@ -17,11 +17,11 @@ Publish = Callable[[str, Envelope], Future[None]]
 
 
 class Replies:
-    """The way back for one request. Safe to use from any thread."""
+    """The way back for one request. Used by one thread at a time."""
 
     def __init__(self, request: Envelope, publish: Publish) -> None:
         self._request, self._publish = request, publish
-        self._sequence = itertools.count()
+        self._sequence = 0
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> Future[None]:
         """Send a notification that belongs to the request."""
@@ -49,7 +49,10 @@ class Replies:
             message,
             client_id=self._request.client_id,
             session_id=self._request.session_id,
-            sequence=next(self._sequence),
+            sequence=self._sequence,
             **attributes,
         )
-        return self._publish(queue_name_of(address), envelope)
+        sent = self._publish(queue_name_of(address), envelope)
+        if not (sent.done() and isinstance(sent.exception(), MessageTooLarge)):
+            self._sequence += 1  # a message that was never sent must leave no gap
+        return sent

@@ -14,10 +14,11 @@ from functools import partial
 from typing import Any
 
 import anyio
+from billiard.common import terminate_handler_fired
 from celery import Task
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from mcp.shared.exceptions import MCPError
-from mcp_types.jsonrpc import INTERNAL_ERROR, ErrorData
+from mcp_types.jsonrpc import ErrorData
 
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.errors import (
@@ -52,7 +53,8 @@ class Call:
         self._scope: anyio.CancelScope | None = None
         self._body: Future[Any] | None = None  # an async body, while it runs
         self._control: Exception | None = None  # Celery's Retry, Ignore or Reject
-        self._failure: BaseException | None = None  # what the tool raised
+        self._failure: Exception | None = None  # what the tool raised
+        self._exit: BaseException | None = None  # SystemExit: the tool's own, or that of a child being ended
 
     def execute(self) -> None:
         """Serve the call and answer it.
@@ -72,6 +74,8 @@ class Call:
                 answer = TimeLimitReached("the tool exceeded its soft time limit").error_data()
             if isinstance(self._control, Retry):
                 raise self._control
+            if self._exit is not None and terminate_handler_fired():
+                raise self._exit  # the pool ends this child; its parent tells the caller
             self._reply(answer)
             if self._control is not None:
                 raise self._control
@@ -103,9 +107,13 @@ class Call:
             await anyio.sleep_forever()
         except CallError as error:
             self._failure = error
+            if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+                self._exit = error.__cause__
             raise MCPError.from_error_data(error.error_data()) from error
         except Exception as error:
-            self._failure = error.__cause__ if _hides_exit(error) else error
+            self._failure = error
+            if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+                self._exit = error.__cause__
             raise
 
     def wait_for_body(self, body: Future[Any]) -> Any:
@@ -165,13 +173,3 @@ async def _limited(task: Task, function: Callable[..., Any], args: Any, kwargs: 
     if scope.cancelled_caught and limit == soft:
         raise SoftTimeLimitExceeded(limit)
     raise TimeLimitReached(f"the tool exceeded its time limit of {limit} s and was cancelled")
-
-
-def _hides_exit(error: Exception) -> bool:
-    return error.__cause__ is not None and not isinstance(error.__cause__, Exception)
-
-
-def last_words(error: CallError) -> ErrorData:
-    """What a caller is told about a call that its process cannot answer any more."""
-    data = error.error_data()
-    return data if data.code else data.model_copy(update={"code": INTERNAL_ERROR})

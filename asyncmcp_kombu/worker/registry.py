@@ -31,9 +31,8 @@ def tools_of(app: Celery) -> dict[str, McpTask]:
         registered = app.tasks.get(task.name)
         if registered is not None:
             adopt(registered, options)
-    return {
-        name: task for name, task in app.tasks.items() if isinstance(task, McpTask) and task.mcp_tool is not None
-    }
+    tasks = sorted(app.tasks.items())  # Celery makes shared tasks in no particular order
+    return {name: task for name, task in tasks if isinstance(task, McpTask) and task.mcp_tool is not None}
 
 
 def register_tools(app: Celery, served: Served) -> dict[str, McpTask]:

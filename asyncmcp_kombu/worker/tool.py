@@ -15,9 +15,11 @@ from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 from celery import Celery, Task, shared_task
 from celery.local import Proxy
 from celery.result import AsyncResult
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.shared.exceptions import MCPError
 from mcp_types import Icon, ToolAnnotations
 
-from asyncmcp_kombu.errors import ConfigurationError
+from asyncmcp_kombu.errors import CallError, ConfigurationError
 from asyncmcp_kombu.worker.call import HEADER, from_header
 from asyncmcp_kombu.worker.execution import execute, run_async
 
@@ -58,6 +60,8 @@ class McpTask(Task):
 
     abstract = True
     Request = "asyncmcp_kombu.worker.request:McpRequest"
+    throws = (ToolError, MCPError, CallError)
+    """What a tool raises deliberately: Celery logs it in one line, without a traceback."""
     mcp_tool: ToolOptions | None = None
     mcp_function: Callable[..., Any] | None = None
     """The author's function, where `run` is not it (async tools)."""

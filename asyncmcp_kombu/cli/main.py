@@ -1,0 +1,23 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+import typer
+
+from asyncmcp_kombu.cli.demo import demo
+from asyncmcp_kombu.cli.local import local
+from asyncmcp_kombu.cli.tools import call, tools
+
+app = typer.Typer(
+    name="asyncmcp-kombu",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="MCP tools on a Celery fleet, over SQS, RabbitMQ or Redis.\n\n"
+    "Try it: [bold]asyncmcp-kombu demo[/]. By hand, in three shells: [bold]asyncmcp-kombu local[/] starts an SQS on "
+    "this machine, [bold]celery -A workers worker[/] serves tools, [bold]asyncmcp-kombu call add "
+    "'{\"a\": 1, \"b\": 2}'[/] calls one.",
+    pretty_exceptions_enable=False,
+)
+for command in (demo, local, tools, call):
+    app.command()(command)

@@ -95,7 +95,8 @@ def _prepare(worker: Any, served: Served) -> None:
                 f"{', '.join(sorted(ROADS))}"
             )
         tools = register_tools(app, served)
-        check_time_limits(tools, worker.pool_cls.__module__)
+        sync_tools = {name: task for name, task in tools.items() if task.mcp_function is None}
+        check_time_limits(sync_tools, worker.pool_cls.__module__)
     except ConfigurationError as error:
         raise SystemExit(f"asyncmcp-kombu: {error}") from error
     if served.topology.requests not in app.amqp.queues:

@@ -38,6 +38,11 @@ def _redis(settings: Settings) -> Options:
         "visibility_timeout": timeout,
         "unacked_restore_interval": max(1.0, timeout / 6),
         "unacked_restore_throttle": 1,
+        # Kombu's default keys are shared by all users of a database: one with a shorter timeout would give
+        # away what another still holds.
+        "unacked_key": f"{settings.prefix}unacked-{timeout}",
+        "unacked_index_key": f"{settings.prefix}unacked-index-{timeout}",
+        "unacked_mutex_key": f"{settings.prefix}unacked-mutex-{timeout}",
         "socket_keepalive": True,
         # Kombu's name for the BRPOP timeout, which bounds how long closing takes.
         "polling_interval": 0.5,

@@ -33,7 +33,8 @@ from asyncmcp_kombu.errors import (
 )
 from asyncmcp_kombu.server.dispatch import Answer, dispatch
 from asyncmcp_kombu.server.replies import Replies
-from asyncmcp_kombu.worker.process import Process, in_pool_child, process_of
+from asyncmcp_kombu.worker.limits import own_limit
+from asyncmcp_kombu.worker.process import Process, process_of
 from asyncmcp_kombu.worker.task_thread import FromThread, TaskThread
 
 logger = logging.getLogger(__name__)
@@ -166,10 +167,12 @@ def run_async(task: Task, function: Callable[..., Coroutine[Any, Any, Any]], *ar
 
 async def _limited(task: Task, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Where Celery keeps no time limits (threads, solo), hold an async tool to them by cancellation."""
-    soft, hard = (None, None) if in_pool_child() else (task.soft_time_limit, task.time_limit)
-    limit = min((seconds for seconds in (soft, hard) if seconds), default=None)
-    with anyio.move_on_after(limit) as scope:
+    limit = own_limit(task)
+    if limit is None:
         return await function(*args, **kwargs)
-    if scope.cancelled_caught and limit == soft:
-        raise SoftTimeLimitExceeded(limit)
-    raise TimeLimitReached(f"the tool exceeded its time limit of {limit} s and was cancelled")
+    seconds, soft = limit
+    with anyio.move_on_after(seconds):
+        return await function(*args, **kwargs)
+    if soft:
+        raise SoftTimeLimitExceeded(seconds)
+    raise TimeLimitReached(f"the tool exceeded its time limit of {seconds} s and was cancelled")

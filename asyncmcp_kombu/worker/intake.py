@@ -60,8 +60,17 @@ class Intake(bootsteps.StartStopStep):
         self._consumer = Consumer(
             channel, [queue(channel)], on_message=lambda message: self._take(c, message), auto_declare=False
         )
-        self._consumer.consume()
-        logger.info("MCP server %r takes requests from %s", self._topology.server, self._topology.requests)
+        if c.hub is None:
+            self._consume()
+
+    def register_with_event_loop(self, c: WorkerConsumer, hub: Any) -> None:
+        """Called by Celery when pool and connection are registered: a task handed over earlier is lost."""
+        self._consume()
+
+    def _consume(self) -> None:
+        if self._consumer is not None:
+            self._consumer.consume()
+            logger.info("MCP server %r takes requests from %s", self._topology.server, self._topology.requests)
 
     def stop(self, c: WorkerConsumer) -> None:
         consumer, self._consumer = self._consumer, None

@@ -19,7 +19,7 @@ import anyio.lowlevel
 from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from celery import Celery
-from celery.signals import worker_process_init, worker_process_shutdown, worker_shutdown
+from celery.signals import worker_process_shutdown, worker_shutdown
 from kombu import Connection
 
 from asyncmcp_kombu.broker.connection import connect
@@ -96,7 +96,6 @@ class Process:
 
 _lock = threading.Lock()
 _processes: dict[Celery, Process] = {}
-_in_pool_child = False
 
 
 def process_of(app: Celery) -> Process:
@@ -109,11 +108,6 @@ def process_of(app: Celery) -> Process:
                 raise RuntimeError(f"app {app.main!r} serves no MCP: call serve_mcp(app) in the app's module")
             process = _processes[app] = Process(app, served)
         return process
-
-
-def in_pool_child() -> bool:
-    """Whether this is a child of the prefork pool, the only place where Celery keeps time limits itself."""
-    return _in_pool_child
 
 
 def close_all(**_: Any) -> None:
@@ -131,13 +125,6 @@ def _forget_the_parents() -> None:
     _processes.clear()
 
 
-def _enter_pool_child(**_: Any) -> None:
-    global _in_pool_child  # noqa: PLW0603
-    _in_pool_child = True
-    _forget_the_parents()
-
-
 os.register_at_fork(after_in_child=_forget_the_parents)
-worker_process_init.connect(_enter_pool_child, weak=False)
 worker_process_shutdown.connect(close_all, weak=False)
 worker_shutdown.connect(close_all, weak=False)

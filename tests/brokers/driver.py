@@ -1,0 +1,113 @@
+"""One broker as a test drives it: its queues are deleted, its publishers and inboxes closed afterwards."""
+
+from __future__ import annotations
+
+import queue as queues
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from kombu import Connection
+from kombu import Queue as KombuQueue
+from pydantic import SecretStr
+
+from asyncmcp_kombu.broker import queues as broker_queues
+from asyncmcp_kombu.broker.connection import connect
+from asyncmcp_kombu.broker.inbox import Inbox
+from asyncmcp_kombu.broker.publisher import Publisher
+from asyncmcp_kombu.envelope import Envelope, compose
+from asyncmcp_kombu.settings import Settings
+from tests.services import delete_queues, remember
+
+SOON = 20.0
+"""Seconds in which something must happen that takes milliseconds on an idle machine."""
+
+
+def numbered(number: int, **attributes: Any) -> Envelope:
+    return compose({"jsonrpc": "2.0", "id": number, "method": "ping"}, **attributes)
+
+
+class Arrival(NamedTuple):
+    message: Any
+    at: float
+
+    @property
+    def redelivered(self) -> bool:
+        return bool((self.message.delivery_info or {}).get("redelivered"))
+
+
+class Arrivals:
+    """Collects what an inbox is given; settles it at once unless told otherwise."""
+
+    def __init__(self, settle: Callable[[Any], None] | None = None) -> None:
+        self._settle = settle or (lambda message: message.ack())
+        self._queue: queues.SimpleQueue[Arrival] = queues.SimpleQueue()
+
+    def __call__(self, message: Any) -> None:
+        self._queue.put(Arrival(message, time.monotonic()))
+        self._settle(message)
+
+    def next(self, timeout: float = SOON) -> Arrival:
+        """Raises queue.Empty when nothing arrives in time."""
+        return self._queue.get(timeout=timeout)
+
+    def take(self, count: int, timeout: float = SOON) -> list[Any]:
+        give_up_at = time.monotonic() + timeout
+        return [self.next(max(0.0, give_up_at - time.monotonic())).message for _ in range(count)]
+
+    def nothing_more(self, seconds: float) -> bool:
+        with suppress(queues.Empty):
+            self.next(seconds)
+            return False
+        return True
+
+
+def leave(message: Any) -> None:
+    """Settles nothing: the message stays with its consumer."""
+
+
+class Driver:
+    def __init__(self, broker_url: str, prefix: str, **settings: Any) -> None:
+        self.url, self.prefix = broker_url, prefix
+        self.settings = Settings(broker_url=SecretStr(broker_url), prefix=prefix, **settings)
+        self._closing: list[Callable[[], None]] = []
+        self._queues: list[str] = []
+
+    def connect(self) -> Connection:
+        return connect(self.url, self.settings)
+
+    def name(self, suffix: str) -> str:
+        return remember(f"{self.prefix}{suffix}")
+
+    def queue(self, suffix: str = "workers-requests") -> KombuQueue:
+        """A durable queue, made now and deleted when the test ends."""
+        queue = broker_queues.reply_queue(self.name(suffix))
+        queue.expires = None
+        with self.connect() as connection:
+            broker_queues.ensure(connection, queue)
+        self._queues.append(queue.name)
+        return queue
+
+    def publisher(self, **options: Any) -> Publisher:
+        publisher = Publisher(self.connect, **options)
+        self._closing.append(publisher.close)
+        return publisher
+
+    def send(self, queue: KombuQueue, *envelopes: Envelope) -> None:
+        """Publish in this order and wait until the broker has accepted all."""
+        publisher = self.publisher()
+        for sent in [publisher.publish(queue.name, envelope) for envelope in envelopes]:
+            sent.result(SOON)
+
+    def inbox(self, queue: KombuQueue, arrivals: Callable[[Any], None], *, temporary: bool = False) -> Inbox:
+        """A started inbox, closed with the test unless it was before."""
+        inbox = Inbox(self.connect, queue, arrivals, temporary=temporary)
+        inbox.start()
+        self._closing.append(inbox.close)
+        return inbox
+
+    def close(self) -> None:
+        for close in reversed(self._closing):
+            close()
+        delete_queues(self.url, self._queues)

@@ -1,0 +1,154 @@
+"""Names are fixed and legal on SQS; a worker writes replies to reply queues of its own server only."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncmcp_kombu.errors import ConfigurationError
+from asyncmcp_kombu.topology import LONGEST_NAME, Topology, new_client_id, queue_name_of
+
+CLIENT = "0123456789abcdef0123456789abcdef"
+OURS = Topology("workers")
+LEGAL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+def test_the_names_are_those_of_the_wire_binding():
+    assert OURS.requests == "asyncmcp-workers-requests"
+    assert OURS.jobs == "asyncmcp-workers-jobs"
+    assert OURS.dead == "asyncmcp-workers-dead"
+    assert OURS.events == "asyncmcp-workers-events"
+    assert OURS.control == "asyncmcp-workers-control"
+    assert OURS.reply(CLIENT) == f"asyncmcp-workers-reply-{CLIENT}"
+
+
+def test_the_prefix_may_be_another_or_none():
+    assert Topology("a", "p_").requests == "p_a-requests"
+    assert Topology("a", "").requests == "a-requests"
+
+
+@pytest.mark.parametrize("server", ["", "a b", "a.b", "a/b", "é", "a\n", "a\x00", "*"])
+def test_a_server_name_that_sqs_would_refuse_is_refused(server):
+    with pytest.raises(ConfigurationError, match="server name"):
+        Topology(server)
+
+
+@pytest.mark.parametrize("prefix", [" ", "a.b-", "a/", "ü-", "p-\n"])
+def test_a_prefix_that_sqs_would_refuse_is_refused(prefix):
+    with pytest.raises(ConfigurationError, match="prefix"):
+        Topology("workers", prefix)
+
+
+def test_the_longest_legal_name_is_accepted_and_one_character_more_is_refused_with_advice():
+    longest = "x" * (LONGEST_NAME - len("asyncmcp-") - len("-reply-") - 32)
+    topology = Topology(longest)
+    assert len(topology.reply(new_client_id())) == LONGEST_NAME
+    with pytest.raises(ConfigurationError, match=r"names of 81 characters.*shorten one of them by 1"):
+        Topology(longest + "x")
+
+
+def test_client_ids_are_128_bits_in_hexadecimal_and_differ():
+    ids = {new_client_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert all(len(one) == 32 and int(one, 16) >= 0 for one in ids)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        OURS.reply(CLIENT),
+        OURS.reply("my-own_client"),
+        f"https://sqs.eu-west-1.amazonaws.com/123456789012/{OURS.reply(CLIENT)}",
+        f"http://127.0.0.1:4566/000000000000/{OURS.reply(CLIENT)}",
+    ],
+)
+def test_a_reply_queue_of_this_server_is_allowed_by_name_and_by_url(address):
+    assert OURS.allows_reply_to(address)
+    assert queue_name_of(address).startswith("asyncmcp-workers-reply-")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "asyncmcp-workers-reply-",
+        OURS.requests,
+        OURS.jobs,
+        OURS.dead,
+        "payroll",
+        f"asyncmcp-other-reply-{CLIENT}",
+        f"other-workers-reply-{CLIENT}",
+        f" {OURS.reply(CLIENT)}",
+        f"{OURS.reply(CLIENT)}\n",
+        f"{OURS.reply(CLIENT)}.fifo",
+        f"{OURS.reply(CLIENT)}/../payroll",
+        f"../{OURS.reply(CLIENT)}",
+        f"/{OURS.reply(CLIENT)}",
+        f"{OURS.reply(CLIENT)}?x=1",
+        f"{OURS.reply(CLIENT)}%2Fpayroll",
+        OURS.reply("x" * 80),
+        OURS.reply("é"),
+        OURS.reply("a*"),
+    ],
+)
+def test_any_other_queue_is_refused(address):
+    assert not OURS.allows_reply_to(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://sqs.eu-west-1.amazonaws.com/1/payroll",
+        f"https://sqs.eu-west-1.amazonaws.com/1/{OURS.reply(CLIENT)}/payroll",
+        f"https://sqs.eu-west-1.amazonaws.com/1/payroll?{OURS.reply(CLIENT)}",
+        f"https://sqs.eu-west-1.amazonaws.com/1/payroll#/{OURS.reply(CLIENT)}",
+        f"https://{OURS.reply(CLIENT)}",
+        f"https://x/1/{OURS.reply(CLIENT)}/",
+        f"https://x/1/{OURS.reply(CLIENT)}%2F..%2Fpayroll",
+        f"payroll://{OURS.reply(CLIENT)}",
+    ],
+)
+def test_a_url_of_any_other_queue_is_refused(url):
+    assert not OURS.allows_reply_to(url)
+
+
+def test_a_url_of_another_account_means_the_queue_of_that_name_in_our_own():
+    assert queue_name_of(f"https://sqs.us-east-1.amazonaws.com/999/{OURS.reply(CLIENT)}") == OURS.reply(
+        CLIENT
+    )
+
+
+MALFORMED = pytest.mark.xfail(
+    strict=True, raises=ValueError, reason="urlsplit's ValueError gets out of queue_name_of"
+)
+
+
+@pytest.mark.parametrize("url", ["http://[", "http://[::1", "http://a]b/c", "http://\u2100/a"])
+@MALFORMED
+def test_a_malformed_url_is_refused_and_raises_nothing(url):
+    assert not OURS.allows_reply_to(url)
+
+
+@given(st.text() | st.text(LEGAL + "/:?#%.").map(lambda tail: f"asyncmcp-workers-reply-{tail}"))
+def test_what_is_allowed_is_a_legal_name_with_the_stem_of_this_server(address):
+    try:
+        allowed = OURS.allows_reply_to(address)
+    except ValueError:  # see test_a_malformed_url_is_refused_and_raises_nothing
+        return
+    name = queue_name_of(address)
+    assert not allowed or (
+        name.startswith("asyncmcp-workers-reply-") and set(name) <= set(LEGAL) and len(name) <= LONGEST_NAME
+    )
+
+
+@given(
+    st.text(LEGAL, min_size=1, max_size=20),
+    st.text(LEGAL, max_size=12),
+    st.text(LEGAL, min_size=1, max_size=32),
+)
+def test_every_server_allows_its_own_reply_queues_and_no_queue_of_its_own(server, prefix, client_id):
+    topology = Topology(server, prefix)
+    assert topology.allows_reply_to(topology.reply(client_id))
+    own = [topology.requests, topology.jobs, topology.dead, topology.events, topology.control]
+    assert not any(topology.allows_reply_to(name) for name in own)

@@ -70,6 +70,7 @@ def _defaults(served: Served) -> dict[str, Any]:
         "broker_url": url,
         "broker_transport_options": transport_options(url, settings),
         "broker_connection_retry_on_startup": True,
+        "worker_consumer": "asyncmcp_kombu.worker.consumer:Consumer",
         "task_default_queue": topology.jobs,
         "task_default_exchange": "",
         "task_default_routing_key": topology.jobs,

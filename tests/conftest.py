@@ -23,33 +23,48 @@ def no_settings_from_the_shell() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def nothing_left_behind() -> Iterator[None]:
-    """No thread of ours, no child process, and no queue with a prefix of the tests on a shared broker."""
-    yield
-    left = [
-        *_waiting_for(_our_threads, "thread"),
-        *_waiting_for(_children, "child process"),
-        *_queues_left(services.MEMORY_URL),
-        *_queues_left_if_there(services.REDIS_URL, 6379),
-        *_queues_left_if_there(services.AMQP_URL, 5672),
-    ]
-    assert not left, "left behind by the tests:\n" + "\n".join(left)
+_left_on_sqs: list[str] = []
 
 
 @pytest.fixture(scope="session")
-def sqs_url(nothing_left_behind: None) -> Iterator[str]:
+def sqs_url() -> Iterator[str]:
     """Broker URL of an embedded SQS endpoint that lives as long as the tests."""
     with LocalEngine(port=0) as engine:
         yield engine.broker_url
-        left = _queues_left(engine.broker_url)
-    assert not left, "left behind by the tests:\n" + "\n".join(left)
+        _left_on_sqs.extend(_queues_left(engine.broker_url))
 
 
 @pytest.fixture
 def prefix() -> str:
     """A prefix of this test's own."""
     return services.new_prefix()
+
+
+_left_behind = pytest.StashKey[list[str]]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """No thread of ours, no child process, and no queue with a prefix of the tests may be left behind.
+
+    A hook: a failure of a fixture at the end would count for the last test, which may be expected to fail.
+    """
+    session.config.stash[_left_behind] = left = [
+        *_waiting_for(_our_threads, "thread"),
+        *_waiting_for(_children, "child process"),
+        *_left_on_sqs,
+        *_queues_left(services.MEMORY_URL),
+        *_queues_left_if_there(services.REDIS_URL, 6379),
+        *_queues_left_if_there(services.AMQP_URL, 5672),
+    ]
+    if left and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left := config.stash.get(_left_behind, []):
+        terminalreporter.section("left behind by the tests", red=True)
+        for one in left:
+            terminalreporter.line(one, red=True)
 
 
 def _queues_left_if_there(broker_url: str, port: int) -> list[str]:

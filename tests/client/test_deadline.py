@@ -35,7 +35,7 @@ def silent(settings: Settings) -> Iterator[Responder]:
     cleanup_queues(MEMORY_URL, settings.prefix)
 
 
-def test_the_sdk_keeps_the_clock_in_a_context_variable():
+async def test_the_sdk_keeps_the_clock_in_a_context_variable():
     assert isinstance(_request_clock._clock, ContextVar)
     assert _request_clock.RequestClock(5.0, anyio.CancelScope())._budget == 5.0
 

@@ -126,7 +126,9 @@ async def test_an_unknown_method_is_32601(method):
     assert answer.code == -32601
 
 
-@pytest.mark.parametrize("meta", [None, {}, "text", {**META, next(iter(META)): 5}], ids=["none", "empty", "text", "wrong"])
+@pytest.mark.parametrize(
+    "meta", [None, {}, "text", {**META, next(iter(META)): 5}], ids=["none", "empty", "text", "wrong"]
+)
 async def test_missing_or_broken_meta_is_32602(meta):
     answer = await served(request("tools/list", meta=meta))
     assert isinstance(answer, ErrorData)

@@ -34,7 +34,12 @@ on every broker. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDev
 Headers = dict[str, str | int | float]
 Kind = Literal["request", "notification", "response"]
 
-_NAME_KEYS = {**NAME_BEARING_METHODS, "tasks/get": "taskId", "tasks/update": "taskId", "tasks/cancel": "taskId"}
+_NAME_KEYS = {
+    **NAME_BEARING_METHODS,
+    "tasks/get": "taskId",
+    "tasks/update": "taskId",
+    "tasks/cancel": "taskId",
+}
 _LONGEST_MIRROR = 256
 """Characters of a `Name` that is mirrored; a longer one (a URI) stays in the body only."""
 
@@ -196,9 +201,7 @@ def _check_mirrors(envelope: Envelope, headers: Mapping[str, Any]) -> None:
             )
     kind = headers.get("MessageType")
     if kind is not None and kind != "jsonrpc":
-        raise EnvelopeError(
-            f"attribute MessageType is {kind!r}; 'jsonrpc' is expected", request_id=as_request_id(own)
-        )
+        raise EnvelopeError(f"attribute MessageType is {kind!r}; 'jsonrpc' is expected", request_id=as_request_id(own))
 
 
 def _related(message: Mapping[str, Any], headers: Mapping[str, Any]) -> RequestId | None:

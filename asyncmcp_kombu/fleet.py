@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from celery import Celery
 from celery.signals import worker_init
@@ -42,7 +42,7 @@ def serve_mcp(
         raise ConfigurationError(f"app {app.main!r} serves MCP already; call serve_mcp once per app")
     if server is None:
         server = MCPServer(app.main or "workers")
-    elif not isinstance(server, MCPServer | Server):
+    elif not isinstance(cast(object, server), MCPServer | Server):
         raise ConfigurationError(
             f"server is a {type(server).__module__}.{type(server).__qualname__}; expected mcp.server.MCPServer or "
             "mcp.server.lowlevel.Server"

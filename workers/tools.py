@@ -39,15 +39,15 @@ def count_primes(below: int = 100_000) -> int:
     return sum(sieve)
 
 
-class FlakyService(Exception):
+class ServiceUnavailableError(Exception):
     """The service that `unreliable` asks did not answer."""
 
 
-@mcp_task(autoretry_for=(FlakyService,), max_retries=5, default_retry_delay=0.2)
+@mcp_task(autoretry_for=(ServiceUnavailableError,), max_retries=5, default_retry_delay=0.2)
 def unreliable(failure_rate: float = 0.5) -> str:
     """Ask a service that often fails; Celery retries up to five times."""
     if random.random() < failure_rate:
-        raise FlakyService("the service did not answer")
+        raise ServiceUnavailableError("the service did not answer")
     return "the service answered"
 
 

@@ -10,7 +10,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from kombu import Connection, Consumer, Queue
+from kombu.connection import Connection
+from kombu.entity import Queue
+from kombu.messaging import Consumer
 
 from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.broker.publisher import unreachable
@@ -84,7 +86,7 @@ class Inbox:
     def _consume(self, connection: Connection) -> None:
         for queue in (*self._also, self._queue):
             queues.ensure(connection, queue)
-        channel = connection.channel()
+        channel: Any = connection.channel()
         queue = self._queue(channel)
         with Consumer(channel, [queue], on_message=self._on_message, auto_declare=False, prefetch_count=100):
             self._started.set()

@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from kombu import Connection, Producer
+from kombu.connection import Connection
+from kombu.messaging import Producer
 
 from asyncmcp_kombu.envelope import MAX_BYTES, Envelope, Headers
 from asyncmcp_kombu.errors import AsyncMcpError, BrokerUnreachable, MessageTooLarge, PublishError

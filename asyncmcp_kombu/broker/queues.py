@@ -5,7 +5,9 @@ All are on the default exchange, where the routing key is the queue's name: a me
 
 from __future__ import annotations
 
-from kombu import Connection, Exchange, Queue
+from typing import Any
+
+from kombu.entity import Exchange, Queue
 from kombu.transport.virtual import Channel as VirtualChannel
 
 from asyncmcp_kombu.topology import Topology
@@ -32,7 +34,7 @@ def reply_queue(name: str) -> Queue:
     return Queue(name, _DEFAULT, routing_key=name, expires=REPLY_QUEUE_EXPIRES)
 
 
-def ensure(connection: Connection, queue: Queue) -> None:
+def ensure(connection: Any, queue: Queue) -> None:
     """Create the queue unless it exists; one that an operator made with other arguments is left as it is."""
     if not _is_virtual(connection):
         with connection.channel() as channel:
@@ -46,7 +48,7 @@ def ensure(connection: Connection, queue: Queue) -> None:
         queue(channel).declare()
 
 
-def delete(connection: Connection, name: str) -> None:
+def delete(connection: Any, name: str) -> None:
     """Delete the queue with all that is in it; one that does not exist is no error."""
     with connection.channel() as channel:
         channel.queue_delete(name)
@@ -54,5 +56,5 @@ def delete(connection: Connection, name: str) -> None:
             channel._delete(name)  # Kombu 5.7 leaves the queue when it is on the default exchange
 
 
-def _is_virtual(connection: Connection) -> bool:
+def _is_virtual(connection: Any) -> bool:
     return isinstance(connection.default_channel, VirtualChannel)

@@ -5,9 +5,9 @@ It is an ordinary Kombu transport (`Connection(url, transport=Transport)`, Celer
 per consumed queue and one for receipts. The thread that drains events, or the worker's event loop, only
 takes messages that have arrived; it never makes a request to receive, acknowledge or give back.
 
-Private names of Kombu 5.7 used here: Channel._put, _update_queue_cache, _resolve_queue_url, _new_queue,
-_delete, _size, _queue_cache, _predefined_queue_clients; Transport._callbacks. tests/brokers/test_sqs_names.py
-fails when one goes.
+Private names of Kombu 5.7 used here: Channel._put, _update_queue_cache, _resolve_queue_url, _new_boto_client,
+_size, _queue_cache, _noack_queues, _tag_to_queue; QoS._delivered, _flush, _on_collect; Transport._callbacks.
+tests/brokers/test_sqs_names.py fails when one goes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import contextlib
 import queue as queues
 import socket
 import threading
+from functools import partial
 from typing import Any
 
 from botocore.config import Config
@@ -39,7 +40,8 @@ class QoS(virtual.QoS):
     def restore_unacked_once(self, stderr: Any = None) -> None:
         self._on_collect.cancel()
         self.restore_unacked()
-        self._delivered.restored = True
+        delivered: Any = self._delivered
+        delivered.restored = True  # Kombu's mark that this was done
 
     def restore_unacked(self) -> list[Any]:
         self._flush()
@@ -134,6 +136,16 @@ class Channel(SQS.Channel):
                 self._queue_cache.pop(self.canonical_queue_name(messages[i][0]), None)
         return outcomes
 
+    def new_client(self, config: Config) -> Any:
+        """A boto3 client with the connection's credentials and endpoint."""
+        return self._new_boto_client(
+            service="sqs",
+            region=self.region,
+            access_key_id=self.conninfo.userid,
+            secret_access_key=self.conninfo.password,
+            config=config,
+        )
+
     def sqs(self, queue: str | None = None) -> Any:
         if queue is not None and self.predefined_queues:
             return super().sqs(queue=queue)
@@ -149,10 +161,10 @@ class Channel(SQS.Channel):
         if queue not in self._pollers:
             self._pollers[queue] = Poller(
                 queue,
-                receive=lambda count: self._receive(queue, count),
+                receive=partial(self._receive, queue),
                 room=self._room,
-                deliver=lambda messages: self.connection.arrived(self, queue, messages),
-                interruptions=lambda: self.connection.interruptions,
+                deliver=partial(self.connection.arrived, self, queue),
+                interruptions=partial(getattr, self.connection, "interruptions"),
             )
 
     def basic_cancel(self, consumer_tag: str) -> None:
@@ -253,28 +265,22 @@ class Transport(SQS.Transport):
         timeouts = {"connect_timeout": 5, "read_timeout": 30 if purpose == "polls" else 10}
         config = {"max_pool_connections": 32, "retries": attempts, **timeouts}
         config |= channel.transport_options.get("client-config") or {}
-        return channel._new_boto_client(
-            service="sqs",
-            region=channel.region,
-            access_key_id=channel.conninfo.userid,
-            secret_access_key=channel.conninfo.password,
-            config=Config(**config),
-        )
+        return channel.new_client(Config(**config))
 
     def interrupt_polls(self) -> None:
         self.interruptions += 1
         if self._polls is not None:
             self._polls.interrupt()
 
-    def register_with_event_loop(self, connection: Any, hub: Any) -> None:
+    def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         """Arrivals ring a bell that the hub listens to. A hub that has nothing to read naps for 0.1 s instead
         of polling, and would hear neither arrivals nor acknowledgements meanwhile (Kombu 5.7)."""
         self._leave_event_loop()
         self._bell, self._bell_end = socket.socketpair()
         self._bell.setblocking(False)
         self._bell_end.setblocking(False)
-        hub.add_reader(self._bell, self._on_bell)
-        self._hub = hub
+        loop.add_reader(self._bell, self._on_bell)
+        self._hub = loop
 
     def _on_bell(self) -> None:
         with contextlib.suppress(OSError):
@@ -326,7 +332,8 @@ class Transport(SQS.Transport):
 
     def _deliver_arrival(self, channel: Channel, queue: str, payload: dict[str, Any]) -> None:
         receipt = _receipt_of(payload)
-        callback = self._callbacks.get(queue)
+        callbacks: dict[str, Any] = self._callbacks or {}
+        callback = callbacks.get(queue)
         if callback is None or channel.closed:  # cancelled meanwhile
             self.receipts.release(receipt)
         elif queue in self._noack_queues:

@@ -55,7 +55,10 @@ def to_attributes(headers: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     """MessageAttributes for the headers, the first ten of them: later ones are mirrors of the body."""
     chosen = list(headers.items())[:MAX_ATTRIBUTES]
     return {
-        name: {"DataType": "Number" if isinstance(value, int | float) else "String", "StringValue": str(value)}
+        name: {
+            "DataType": "Number" if isinstance(value, int | float) else "String",
+            "StringValue": str(value),
+        }
         for name, value in chosen
     }
 
@@ -74,10 +77,8 @@ def to_payload(received: Mapping[str, Any], queue: str, queue_url: str) -> dict[
     `delivery_info` says what the broker vouches for: the queue, `redelivered`, `receive_count`, and
     `sender_id`, the IAM identity of the sender.
     """
-    attributes = {
-        name: value.get("StringValue", "") for name, value in received.get("MessageAttributes", {}).items()
-    }
-    payload = None if "MessageType" in attributes else _kombu_form(received["Body"])
+    attributes = {name: value.get("StringValue", "") for name, value in received.get("MessageAttributes", {}).items()}
+    payload: dict[str, Any] | None = None if "MessageType" in attributes else _kombu_form(received["Body"])
     if payload is None:
         payload = {
             "body": received["Body"],
@@ -88,7 +89,7 @@ def to_payload(received: Mapping[str, Any], queue: str, queue_url: str) -> dict[
         }
     system = received.get("Attributes", {})
     count = int(system.get("ApproximateReceiveCount", 1))
-    properties = payload["properties"]
+    properties: dict[str, Any] = payload["properties"]
     properties["delivery_tag"] = received["ReceiptHandle"]
     properties["delivery_info"] = {
         "exchange": "",

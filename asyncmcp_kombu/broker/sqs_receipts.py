@@ -179,7 +179,7 @@ def _batches(orders: list[_Order]) -> list[tuple[str, str, list[_Order]]]:
     ]
 
 
-def _passing(error: Exception) -> bool:
+def _passing(error: Any) -> bool:
     """Whether trying again may help: the network, or a 5xx of SQS; not a deleted queue or a lack of rights."""
     if isinstance(error, ClientError):
         return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500

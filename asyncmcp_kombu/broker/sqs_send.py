@@ -48,9 +48,7 @@ def _send_one(client: Any, entry: dict[str, Any]) -> Outcome:
     return None
 
 
-def _send_batch(
-    client: Any, entries: Sequence[dict[str, Any]], indices: list[int], outcomes: list[Outcome]
-) -> None:
+def _send_batch(client: Any, entries: Sequence[dict[str, Any]], indices: list[int], outcomes: list[Outcome]) -> None:
     url = entries[indices[0]]["QueueUrl"]
     batch = [{"Id": str(i), **{k: v for k, v in entries[i].items() if k != "QueueUrl"}} for i in indices]
     try:
@@ -81,7 +79,7 @@ def _batches(entries: Sequence[dict[str, Any]], limit: int) -> Iterator[list[int
         yield indices
 
 
-def explain(error: Exception) -> Exception:
+def explain(error: Any) -> Exception:
     """A boto3 error as one of ours, saying what to do."""
     if isinstance(error, ClientError):
         code = error.response.get("Error", {}).get("Code", "")

@@ -96,10 +96,26 @@ async def _call(client: Client, tool: str, arguments: dict[str, Any]) -> None:
 def _worker(app: str, settings: Settings) -> Generator[IO[bytes]]:
     """A worker with its log in a temporary file; stopped, with its children, however the block ends."""
     environment = {**os.environ, "ASYNCMCP_BROKER_URL": settings.broker_url.get_secret_value()}
-    command = [sys.executable, "-m", "celery", "-A", app, "worker", "--loglevel", "INFO", "--concurrency", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "celery",
+        "-A",
+        app,
+        "worker",
+        "--loglevel",
+        "INFO",
+        "--concurrency",
+        "2",
+    ]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            command, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True, cwd=Path.cwd()
+            command,
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=Path.cwd(),
         )
         try:
             yield log

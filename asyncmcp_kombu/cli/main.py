@@ -16,7 +16,7 @@ app = typer.Typer(
     help="MCP tools on a Celery fleet, over SQS, RabbitMQ or Redis.\n\n"
     "Try it: [bold]asyncmcp-kombu demo[/]. By hand, in three shells: [bold]asyncmcp-kombu local[/] starts an SQS on "
     "this machine, [bold]celery -A workers worker[/] serves tools, [bold]asyncmcp-kombu call add "
-    "'{\"a\": 1, \"b\": 2}'[/] calls one.",
+    '\'{"a": 1, "b": 2}\'[/] calls one.',
     pretty_exceptions_enable=False,
 )
 for command in (demo, local, tools, call):

@@ -63,7 +63,11 @@ def call(
     async def command() -> None:
         async with session(settings, timeout) as client:
             with Progress(
-                TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=errors, transient=True
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TimeElapsedColumn(),
+                console=errors,
+                transient=True,
             ) as bar:
                 shown = bar.add_task(tool, total=None, visible=False)
 
@@ -93,7 +97,7 @@ def _parse(arguments: str) -> dict[str, Any]:
             return given
         problem = "not a JSON object"
     errors.print(f"[red]arguments[/]: {problem}. Expected an object in quotes, as ", end="")
-    errors.print("'{\"a\": 1, \"b\": 2}'", markup=False)
+    errors.print('\'{"a": 1, "b": 2}\'', markup=False)
     raise typer.Exit(MISUSED)
 
 
@@ -124,7 +128,11 @@ def _show(result: CallToolResult, as_json: bool) -> None:
         for block in result.content:
             target = errors if result.is_error else out
             text = getattr(block, "text", None)
-            target.print(text if text is not None else f"<{block.type}>", markup=False, style="red" if result.is_error else "")
+            target.print(
+                text if text is not None else f"<{block.type}>",
+                markup=False,
+                style="red" if result.is_error else "",
+            )
     if result.is_error:
         raise typer.Exit(FAILED)
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-from kombu import Connection
+from kombu.connection import Connection
 
 from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.broker.connection import connect

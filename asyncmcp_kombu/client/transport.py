@@ -1,7 +1,7 @@
 """kombu_client: an `mcp` client transport that talks to a server through a queue.
 
-    async with Client(kombu_client("sqs://", server="workers")) as client:
-        result = await client.call_tool("add", {"a": 1, "b": 2})
+async with Client(kombu_client("sqs://", server="workers")) as client:
+    result = await client.call_tool("add", {"a": 1, "b": 2})
 """
 
 from __future__ import annotations

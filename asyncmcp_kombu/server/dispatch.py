@@ -40,9 +40,7 @@ class QueueDispatchContext:
     replies: Replies
     request_id: RequestId | None
     progress_token: ProgressToken | None
-    transport: TransportContext = field(
-        default_factory=lambda: TransportContext(kind="kombu", can_send_request=False)
-    )
+    transport: TransportContext = field(default_factory=lambda: TransportContext(kind="kombu", can_send_request=False))
     message_metadata: MessageMetadata = None
     cancel_requested: anyio.Event = field(default_factory=anyio.Event)
     can_send_request: bool = False
@@ -54,9 +52,7 @@ class QueueDispatchContext:
         """A 2026-07-28 server sends no requests: it returns `InputRequiredResult` instead."""
         raise NoBackChannelError(method)
 
-    async def notify(
-        self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None
-    ) -> None:
+    async def notify(self, method: str, params: Mapping[str, Any] | None, opts: CallOptions | None = None) -> None:
         """Returns when the broker has accepted the notification; does nothing once the request is answered."""
         if not self.finished:
             await wait_for(self.replies.notify(method, params))
@@ -87,9 +83,7 @@ async def dispatch(server: Server[Any], lifespan_state: Any, request: Envelope, 
     context = QueueDispatchContext(replies, request.request_id, progress_token_from_params(params))
     connection = Connection.from_envelope(route.protocol_version, route.client_info, route.client_capabilities)
     try:
-        return await serve_one(
-            server, context, method, params, connection=connection, lifespan_state=lifespan_state
-        )
+        return await serve_one(server, context, method, params, connection=connection, lifespan_state=lifespan_state)
     except Exception as error:
         return modern_error_data(error)
     finally:

@@ -53,7 +53,7 @@ class Call:
         self._thread = TaskThread()
         self._scope: anyio.CancelScope | None = None
         self._body: Future[Any] | None = None  # an async body, while it runs
-        self._control: Exception | None = None  # Celery's Retry, Ignore or Reject
+        self._control: Any = None  # Celery's Retry, Ignore or Reject
         self._failure: Exception | None = None  # what the tool raised
         self._exit: BaseException | None = None  # SystemExit: the tool's own, or that of a child being ended
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
-from celery.worker.consumer import Consumer as WorkerConsumer
-from kombu import Consumer
 from kombu.common import ignore_errors
-from kombu.message import Message
+from kombu.messaging import Consumer
 from vine import promise
 
 from asyncmcp_kombu.broker import queues
@@ -36,7 +35,7 @@ class Intake(bootsteps.StartStopStep):
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
-    def __init__(self, c: WorkerConsumer, **kwargs: Any) -> None:
+    def __init__(self, c: Any, **kwargs: Any) -> None:
         super().__init__(c, **kwargs)
         served = served_by(c.app)
         assert served is not None
@@ -50,20 +49,18 @@ class Intake(bootsteps.StartStopStep):
             # Chosen by -Q like any queue, but Celery's own consumer must not see what clients write.
             selected.deselect([self._topology.requests])
 
-    def start(self, c: WorkerConsumer) -> None:
+    def start(self, c: Any) -> None:
         if not self._takes_requests:
             return
         queue = queues.request_queue(self._topology)
         queues.ensure(c.connection, queue)
         queues.ensure(c.connection, queues.dead_queue(self._topology))
         channel = c.task_consumer.channel
-        self._consumer = Consumer(
-            channel, [queue(channel)], on_message=lambda message: self._take(c, message), auto_declare=False
-        )
+        self._consumer = Consumer(channel, [queue(channel)], on_message=partial(self._take, c), auto_declare=False)
         if c.hub is None:
             self._consume()
 
-    def register_with_event_loop(self, c: WorkerConsumer, hub: Any) -> None:
+    def register_with_event_loop(self, c: Any, hub: Any) -> None:
         """Called by Celery when pool and connection are registered: a task handed over earlier is lost."""
         self._consume()
 
@@ -72,16 +69,16 @@ class Intake(bootsteps.StartStopStep):
             self._consumer.consume()
             logger.info("MCP server %r takes requests from %s", self._topology.server, self._topology.requests)
 
-    def stop(self, c: WorkerConsumer) -> None:
+    def stop(self, c: Any) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             ignore_errors(c, consumer.cancel)
 
-    def shutdown(self, c: WorkerConsumer) -> None:
+    def shutdown(self, c: Any) -> None:
         self.stop(c)
         self._forwarder.shutdown()
 
-    def _take(self, c: WorkerConsumer, message: Message) -> None:
+    def _take(self, c: Any, message: Any) -> None:
         """One message from the request queue. Whatever is in it, the consumer's loop goes on."""
         try:
             self._admit(c, message)
@@ -91,7 +88,7 @@ class Intake(bootsteps.StartStopStep):
             logger.exception("a request could not be taken; it goes back to the queue")
             message.reject_log_error(logger, c.connection_errors, requeue=True)
 
-    def _admit(self, c: WorkerConsumer, message: Message) -> None:
+    def _admit(self, c: Any, message: Any) -> None:
         request = parse(message.body, message.headers or {}, max_bytes=self._served.settings.max_message_bytes)
         if request.kind != "request":
             logger.debug("ignored a %s %s", request.kind, request.method)
@@ -109,7 +106,7 @@ class Intake(bootsteps.StartStopStep):
             return
         self._hand_over(c, message, request)
 
-    def _hand_over(self, c: WorkerConsumer, message: Message, request: Envelope) -> None:
+    def _hand_over(self, c: Any, message: Any, request: Envelope) -> None:
         """To the strategy of the tool's Celery task, or to the queue that the tool is routed to."""
         known = arguments_of(request) is not None and request.name in c.app.tasks
         tool = self._tools.get(request.name or "") if known else None
@@ -125,7 +122,7 @@ class Intake(bootsteps.StartStopStep):
         )
         c.strategies[name](call, None, acknowledge, reject, c.on_task_message)
 
-    def _forward(self, c: WorkerConsumer, message: Message, request: Envelope, queue: str) -> None:
+    def _forward(self, c: Any, message: Any, request: Envelope, queue: str) -> None:
         """Publish the call as a Celery message to the tool's own queue, and acknowledge then."""
 
         def publish() -> None:
@@ -140,7 +137,7 @@ class Intake(bootsteps.StartStopStep):
 
         self._settle_after(c, message, self._forwarder.submit(publish))
 
-    def _refuse(self, c: WorkerConsumer, message: Message, error: EnvelopeError) -> None:
+    def _refuse(self, c: Any, message: Any, error: EnvelopeError) -> None:
         """Tell the sender where it left an address that may be used; else keep the message as a dead letter."""
         headers = message.headers or {}
         address = headers.get("ReplyTo")
@@ -158,12 +155,10 @@ class Intake(bootsteps.StartStopStep):
         else:
             logger.warning("refused a request, kept in %s: %s", self._topology.dead, error)
             body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
-            done = publisher.publish_raw(
-                self._topology.dead, body, {"MessageType": "dead", "Reason": error.reason}
-            )
+            done = publisher.publish_raw(self._topology.dead, body, {"MessageType": "dead", "Reason": error.reason})
         self._settle_after(c, message, done)
 
-    def _settle_after(self, c: WorkerConsumer, message: Message, done: Future[Any]) -> None:
+    def _settle_after(self, c: Any, message: Any, done: Future[Any]) -> None:
         """Acknowledge when `done` succeeded; give the message back when the broker was away."""
 
         def settle(future: Future[Any]) -> None:

@@ -20,7 +20,7 @@ from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from celery import Celery
 from celery.signals import worker_process_shutdown, worker_shutdown
-from kombu import Connection
+from kombu.connection import Connection
 
 from asyncmcp_kombu.broker.connection import connect
 from asyncmcp_kombu.broker.publisher import Publisher

@@ -105,4 +105,3 @@ def _serve_beside(own: Server[Any], ours: MCPServer[Any], names: frozenset[str])
 
     own.add_request_handler("tools/list", PaginatedRequestParams, list_tools)
     own.add_request_handler("tools/call", CallToolRequestParams, call_tool)
-

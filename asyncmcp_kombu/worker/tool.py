@@ -125,9 +125,7 @@ def mcp_task(fn: Any = None, /, **options: Any) -> Any:
 def _declare(fn: Any, *, options: dict[str, Any]) -> Any:
     tool = ToolOptions(**{key: options.pop(key) for key in ToolOptions.__slots__ if key in options})
     if tool.delivery not in ("at-least-once", "at-most-once"):
-        raise ConfigurationError(
-            f"delivery={tool.delivery!r}: expected 'at-least-once' (default) or 'at-most-once'"
-        )
+        raise ConfigurationError(f"delivery={tool.delivery!r}: expected 'at-least-once' (default) or 'at-most-once'")
     for missing in ("task", "ttl"):
         if missing in options:
             raise ConfigurationError(f"{missing}=: the Tasks extension is not part of this version")
@@ -154,7 +152,13 @@ def _declare(fn: Any, *, options: dict[str, Any]) -> Any:
         return run_async(self, fn, *args, **kwargs)
 
     return shared_task(
-        name=name, base=McpTask, mcp_tool=tool, mcp_function=staticmethod(fn), typing=False, bind=True, **options
+        name=name,
+        base=McpTask,
+        mcp_tool=tool,
+        mcp_function=staticmethod(fn),
+        typing=False,
+        bind=True,
+        **options,
     )(run)
 
 

@@ -92,9 +92,7 @@ class BrokerContract:
         (message,) = arrivals.take(1)
         assert parse(message.body, message.headers).body == sent.body
 
-    def test_what_one_publisher_sends_arrives_once_and_in_the_order_that_the_broker_promises(
-        self, driver: Driver
-    ):
+    def test_what_one_publisher_sends_arrives_once_and_in_the_order_that_the_broker_promises(self, driver: Driver):
         queue, arrivals = driver.queue(), Arrivals()
         driver.inbox(queue, arrivals)
         driver.send(queue, *(numbered(n) for n in range(100)))
@@ -176,9 +174,7 @@ class BrokerContract:
 
     def test_closing_right_after_opening_is_as_quick(self, driver: Driver):
         for turn in range(5):
-            inbox = driver.inbox(
-                broker_queues.reply_queue(driver.name(f"workers-reply-{turn}")), leave, temporary=True
-            )
+            inbox = driver.inbox(broker_queues.reply_queue(driver.name(f"workers-reply-{turn}")), leave, temporary=True)
             started = time.monotonic()
             inbox.close()
             assert time.monotonic() - started < 1

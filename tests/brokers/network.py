@@ -75,9 +75,7 @@ class NetworkBrokerContract(BrokerContract):
         assert {kind for n, kind in outcomes.items() if n % 3} == {type(None)}
         assert all(issubclass(kind, PublishError) for n, kind in outcomes.items() if n % 3 == 0)
 
-    def test_a_publisher_that_idled_over_a_lost_connection_sends_over_a_fresh_one(
-        self, proxied: Driver, proxy: Proxy
-    ):
+    def test_a_publisher_that_idled_over_a_lost_connection_sends_over_a_fresh_one(self, proxied: Driver, proxy: Proxy):
         queue, arrivals, publisher = proxied.queue(), Arrivals(), proxied.publisher()
         publisher.publish(queue.name, numbered(1)).result(SOON)
         proxy.cut()

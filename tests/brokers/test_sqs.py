@@ -48,9 +48,7 @@ class TestSqs(NetworkBrokerContract, LeaseContract):
         queue = driver.queue()
         driver.send(queue, sent)
         url = raw.get_queue_url(QueueName=queue.name)["QueueUrl"]
-        (message,) = raw.receive_message(QueueUrl=url, MessageAttributeNames=["All"], WaitTimeSeconds=5)[
-            "Messages"
-        ]
+        (message,) = raw.receive_message(QueueUrl=url, MessageAttributeNames=["All"], WaitTimeSeconds=5)["Messages"]
         assert message["Body"] == sent.body.decode()
         assert json.loads(message["Body"]) == sent.message
         attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
@@ -58,9 +56,7 @@ class TestSqs(NetworkBrokerContract, LeaseContract):
         assert message["MessageAttributes"]["ExpiresAt"]["DataType"] == "Number"
 
     @pytest.mark.parametrize("attributes", [{}, {"ReplyTo": {"DataType": "String", "StringValue": "r"}}])
-    def test_any_sqs_client_may_write_with_few_attributes_or_none(
-        self, driver: Driver, raw: Any, attributes: Any
-    ):
+    def test_any_sqs_client_may_write_with_few_attributes_or_none(self, driver: Driver, raw: Any, attributes: Any):
         queue, arrivals = driver.queue(), Arrivals()
         driver.inbox(queue, arrivals)
         url = raw.get_queue_url(QueueName=queue.name)["QueueUrl"]
@@ -71,9 +67,7 @@ class TestSqs(NetworkBrokerContract, LeaseContract):
         assert (received.request_id, received.reply_to) == (1, "r" if attributes else None)
         assert message.content_type == "application/json"
 
-    @pytest.mark.parametrize(
-        "body", ["not json", "5", "[]", "e30=", '{"body": 1, "headers": {}, "properties": {}}']
-    )
+    @pytest.mark.parametrize("body", ["not json", "5", "[]", "e30=", '{"body": 1, "headers": {}, "properties": {}}'])
     def test_whatever_else_is_on_the_queue_arrives_and_does_not_stop_the_inbox(
         self, driver: Driver, raw: Any, body: str
     ):

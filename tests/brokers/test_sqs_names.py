@@ -17,9 +17,7 @@ def parameters(function: object) -> list[str]:
 
 
 def test_kombu_is_the_version_whose_private_names_are_used():
-    assert kombu.__version__.startswith("5.7."), (
-        "look through broker/sqs.py and broker/redis.py, then change this"
-    )
+    assert kombu.__version__.startswith("5.7."), "look through broker/sqs.py and broker/redis.py, then change this"
 
 
 @pytest.mark.parametrize(
@@ -40,9 +38,7 @@ def test_the_channel_has_the_names_that_are_overridden_or_called(name, expected)
     assert [one for one in parameters(getattr(SQS.Channel, name)) if one in expected] == expected
 
 
-@pytest.mark.parametrize(
-    "name", ["_put", "_update_queue_cache", "_resolve_queue_url", "queue_delete", "basic_consume"]
-)
+@pytest.mark.parametrize("name", ["_put", "_update_queue_cache", "_resolve_queue_url", "queue_delete", "basic_consume"])
 def test_what_is_overridden_here_exists_there(name):
     assert getattr(Channel, name) is not getattr(SQS.Channel, name)
 

@@ -55,9 +55,7 @@ def answer_to(client_id: str, request_id: int = 1) -> Envelope:
     return compose({"jsonrpc": "2.0", "id": request_id, "result": {}}, client_id=client_id)
 
 
-def test_who_opens_the_same_again_gets_the_same_mailbox(
-    settings: Settings, topology: Topology, opened: Mailbox
-):
+def test_who_opens_the_same_again_gets_the_same_mailbox(settings: Settings, topology: Topology, opened: Mailbox):
     again = open_mailbox(settings, topology)
     assert again is opened
     close_mailbox(again)
@@ -71,9 +69,7 @@ def test_another_server_has_a_mailbox_of_its_own(settings: Settings, opened: Mai
 
 def test_many_who_open_at_once_open_one(settings: Settings, topology: Topology):
     found: list[Mailbox] = []
-    threads = [
-        threading.Thread(target=lambda: found.append(open_mailbox(settings, topology))) for _ in range(16)
-    ]
+    threads = [threading.Thread(target=lambda: found.append(open_mailbox(settings, topology))) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -140,9 +136,7 @@ async def test_a_reply_above_the_clients_own_limit_does_not_leave_its_caller_wai
 
 @pytest.mark.anyio
 @pytest.mark.xfail(strict=True, reason="it is dropped, and its caller waits for ever")
-async def test_a_reply_that_cannot_be_read_does_not_leave_its_caller_waiting(
-    settings: Settings, responder: Responder
-):
+async def test_a_reply_that_cannot_be_read_does_not_leave_its_caller_waiting(settings: Settings, responder: Responder):
     def too_deep(request: Envelope, replies: Replies) -> None:
         text = '{"jsonrpc":"2.0","id":1,"result":' + '{"x":' * 300 + "1" + "}" * 301
         headers = {
@@ -160,9 +154,7 @@ async def test_a_reply_that_cannot_be_read_does_not_leave_its_caller_waiting(
             await read.receive()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="asyncio's cancellation ends the wait, not the opening"
-)
+@pytest.mark.xfail(strict=True, reason="asyncio's cancellation ends the wait, not the opening")
 def test_a_session_that_is_cancelled_while_it_opens_leaves_no_mailbox(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):

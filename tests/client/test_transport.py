@@ -64,9 +64,7 @@ async def test_what_is_sent_says_who_asks_and_where_to_answer(settings: Settings
     assert notification.client_id == request.client_id
 
 
-async def test_sessions_with_equal_request_ids_get_their_own_answers(
-    settings: Settings, responder: Responder
-):
+async def test_sessions_with_equal_request_ids_get_their_own_answers(settings: Settings, responder: Responder):
     async with (
         kombu_client(settings=settings) as (read_a, write_a),
         kombu_client(settings=settings) as (read_b, write_b),
@@ -131,9 +129,7 @@ async def test_what_the_broker_reorders_arrives_in_order(settings: Settings, res
     assert result_of(response) == (1, {})
 
 
-async def test_a_response_is_not_held_back_by_progress_that_never_comes(
-    settings: Settings, responder: Responder
-):
+async def test_a_response_is_not_held_back_by_progress_that_never_comes(settings: Settings, responder: Responder):
     def lossy(request: Envelope, replies: Replies) -> None:
         message = {"jsonrpc": "2.0", "id": 1, "result": {"echo": {}}}
         response = compose(message, client_id=request.client_id, sequence=1)

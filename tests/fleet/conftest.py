@@ -14,8 +14,8 @@ from pytest_celery import CeleryTestWorker
 
 from asyncmcp_kombu import Settings, kombu_client
 from asyncmcp_kombu.topology import Topology
-from tests.fleet.native import NativeProcess, worker_process
 from tests import services
+from tests.fleet.native import NativeProcess, worker_process
 from tests.services import cleanup_queues, new_prefix
 
 APP = "tests.fleet.fleet_app"
@@ -73,9 +73,11 @@ class Fleet:
 @pytest.fixture(scope="session")
 def broker_urls(sqs_url: str) -> Callable[[str], str]:
     """The URL of a broker by name; skips or fails when it is not there."""
-    return lambda broker: {"sqs": lambda: sqs_url, "rabbitmq": services.amqp_url, "redis": services.redis_url}[
-        broker
-    ]()
+    return lambda broker: {
+        "sqs": lambda: sqs_url,
+        "rabbitmq": services.amqp_url,
+        "redis": services.redis_url,
+    }[broker]()
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,13 @@ class NativeProcess(CeleryTestContainer):
 
 
 def worker_process(
-    app: str, env: dict[str, str], *, name: str = "w1", pool: str = "prefork", concurrency: int = 4, **options: Any
+    app: str,
+    env: dict[str, str],
+    *,
+    name: str = "w1",
+    pool: str = "prefork",
+    concurrency: int = 4,
+    **options: Any,
 ) -> NativeProcess:
     """A Celery worker, started but perhaps not ready yet; `options` are further flags (`Q="gpu"`)."""
     argv = [sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO", "-n", f"{name}@%h"]

@@ -77,7 +77,10 @@ async def test_two_sessions_in_one_process_do_not_mix_their_answers(fleet: Fleet
         for n in range(5):  # both sessions count their request ids from 1
             a = await one.call_tool("echo_async", {"text": f"one {n}"})
             b = await two.call_tool("echo_async", {"text": f"two {n}"})
-            assert (a.structured_content, b.structured_content) == ({"result": f"one {n}"}, {"result": f"two {n}"})
+            assert (a.structured_content, b.structured_content) == (
+                {"result": f"one {n}"},
+                {"result": f"two {n}"},
+            )
 
 
 async def test_closing_takes_less_than_a_second(fleet: Fleet) -> None:

@@ -87,10 +87,27 @@ def test_a_proper_request_is_answered(writer: Writer) -> None:
         (add(), {"RequestId": "2"}, -32020),
         (add(), {"MessageType": "celery"}, -32600),
         ({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, {}, -32602),
-        ({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2024-11-05"}}, {}, -32022),
+        (
+            {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2024-11-05"}},
+            {},
+            -32022,
+        ),
         ({"jsonrpc": "2.0", "id": 1, "method": "no/such", "params": {"_meta": META}}, {}, -32601),
     ],
-    ids=["not-json", "batch", "version", "task-key", "task-header", "method", "name", "id", "type", "no-meta", "old", "404"],
+    ids=[
+        "not-json",
+        "batch",
+        "version",
+        "task-key",
+        "task-header",
+        "method",
+        "name",
+        "id",
+        "type",
+        "no-meta",
+        "old",
+        "404",
+    ],
 )
 def test_a_refused_message_is_answered_with_its_code(writer: Writer, body: Any, headers: Any, code: int) -> None:
     writer.write(body, **headers)

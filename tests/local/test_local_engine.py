@@ -79,9 +79,7 @@ def test_answers_sqs_and_sns_on_loopback_only_and_leaves_nothing(name: str):
         about_queue = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])
         queue_arn = about_queue["Attributes"]["QueueArn"]
         topic = sns.create_topic(Name="t")["TopicArn"]
-        sns.subscribe(
-            TopicArn=topic, Protocol="sqs", Endpoint=queue_arn, Attributes={"RawMessageDelivery": "true"}
-        )
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue_arn, Attributes={"RawMessageDelivery": "true"})
         attributes = {"MessageType": {"DataType": "String", "StringValue": "jsonrpc"}}
         sns.publish(TopicArn=topic, Message="published", MessageAttributes=attributes)
         received = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5, MessageAttributeNames=[".*"])

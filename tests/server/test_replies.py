@@ -60,9 +60,7 @@ def test_a_notification_without_params_has_no_such_member():
 
 def test_an_error_keeps_code_message_and_data():
     publish = Recording()
-    Replies(request(), publish).error(
-        ErrorData(code=-32011, message="too late", data={"reason": "time-limit"})
-    )
+    Replies(request(), publish).error(ErrorData(code=-32011, message="too late", data={"reason": "time-limit"}))
     error = {"code": -32011, "message": "too late", "data": {"reason": "time-limit"}}
     assert publish.messages == [{"jsonrpc": "2.0", "id": 7, "error": error}]
 

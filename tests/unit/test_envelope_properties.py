@@ -64,9 +64,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), m
 
 @given(st.binary() | st.text(), HEADERS)
 @settings(max_examples=300)
-def test_arbitrary_bytes_and_text_raise_nothing_but_an_envelope_error(
-    body: bytes | str, headers: dict[str, Any]
-):
+def test_arbitrary_bytes_and_text_raise_nothing_but_an_envelope_error(body: bytes | str, headers: dict[str, Any]):
     with suppress(EnvelopeError):
         parse(body, headers)
 

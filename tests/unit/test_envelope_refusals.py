@@ -16,9 +16,7 @@ from asyncmcp_kombu.errors import (
     NotJsonRpc,
 )
 
-OVERFLOW = pytest.mark.xfail(
-    strict=True, raises=OverflowError, reason="_number lets float()'s OverflowError out"
-)
+OVERFLOW = pytest.mark.xfail(strict=True, raises=OverflowError, reason="_number lets float()'s OverflowError out")
 CALL = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "add"}}
 
 

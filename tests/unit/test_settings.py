@@ -93,9 +93,7 @@ def test_a_redacted_url_shows_everything_but_the_password(url, shown):
     assert redacted(url) == shown
 
 
-@pytest.mark.parametrize(
-    "url", ["http://user:hunter2@host", "kafka://user:hunter2@host", "user:hunter2@host", ""]
-)
+@pytest.mark.parametrize("url", ["http://user:hunter2@host", "kafka://user:hunter2@host", "user:hunter2@host", ""])
 def test_a_scheme_that_we_do_not_carry_is_refused_without_showing_the_password(url):
     with pytest.raises(ConfigurationError, match="expected one of") as caught:
         scheme_of(url)

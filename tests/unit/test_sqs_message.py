@@ -80,9 +80,7 @@ def test_a_users_own_attributes_take_the_room_of_mirrors(users_own):
 
 
 def test_a_celery_message_is_sent_in_kombus_own_form_and_read_again():
-    message = kombu_form(
-        b"[[1], {}, {}]", {"task": "t", "id": "x"}, correlation_id="x", body_encoding="utf-8"
-    )
+    message = kombu_form(b"[[1], {}, {}]", {"task": "t", "id": "x"}, correlation_id="x", body_encoding="utf-8")
     message["body"] = message["body"].decode()
     entry = to_entry(URL, message)
     assert "MessageAttributes" not in entry

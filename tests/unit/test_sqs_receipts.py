@@ -32,9 +32,7 @@ class RecordingClient:
     def delete_message_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         return self._record("delete", QueueUrl, Entries)
 
-    def change_message_visibility_batch(
-        self, *, QueueUrl: str, Entries: list[dict[str, Any]]
-    ) -> dict[str, Any]:
+    def change_message_visibility_batch(self, *, QueueUrl: str, Entries: list[dict[str, Any]]) -> dict[str, Any]:
         seconds = {entry["VisibilityTimeout"] for entry in Entries}
         assert len(seconds) == 1
         return self._record("renew" if seconds.pop() else "release", QueueUrl, Entries)

@@ -20,9 +20,7 @@ LIMIT = 1_048_576
 class RecordingClient:
     """Answers SendMessageBatch with the given failures by body, and SendMessage with the given errors."""
 
-    def __init__(
-        self, failed: dict[str, bool] | None = None, errors: dict[str, Exception] | None = None
-    ) -> None:
+    def __init__(self, failed: dict[str, bool] | None = None, errors: dict[str, Exception] | None = None) -> None:
         self.failed, self.errors = failed or {}, errors or {}
         self.calls: list[tuple[str, list[str]]] = []
 
@@ -122,9 +120,7 @@ def test_a_senders_fault_is_reported_and_not_sent_again():
 @pytest.mark.parametrize("bodies", [("a",), ("a", "b")])
 def test_a_missing_queue_is_said_to_every_message_for_it(code, bodies):
     client = RecordingClient(errors={"a": refused(code), "batch": refused(code)})
-    assert [type(outcome) for outcome in send_all(client, entries(*bodies), LIMIT)] == [QueueNotFound] * len(
-        bodies
-    )
+    assert [type(outcome) for outcome in send_all(client, entries(*bodies), LIMIT)] == [QueueNotFound] * len(bodies)
 
 
 def test_a_missing_queue_does_not_stop_messages_for_another():
@@ -133,9 +129,7 @@ def test_a_missing_queue_does_not_stop_messages_for_another():
     assert [type(outcome) for outcome in outcomes] == [QueueNotFound, type(None)]
 
 
-@pytest.mark.parametrize(
-    "error", [EndpointConnectionError(endpoint_url="http://x"), ConnectionResetError("reset")]
-)
+@pytest.mark.parametrize("error", [EndpointConnectionError(endpoint_url="http://x"), ConnectionResetError("reset")])
 @pytest.mark.parametrize("bodies", [("a",), ("a", "b")])
 def test_an_unreachable_endpoint_is_said_to_every_message(error, bodies):
     client = RecordingClient(errors={"a": error, "batch": error})

@@ -114,14 +114,10 @@ def test_a_url_of_any_other_queue_is_refused(url):
 
 
 def test_a_url_of_another_account_means_the_queue_of_that_name_in_our_own():
-    assert queue_name_of(f"https://sqs.us-east-1.amazonaws.com/999/{OURS.reply(CLIENT)}") == OURS.reply(
-        CLIENT
-    )
+    assert queue_name_of(f"https://sqs.us-east-1.amazonaws.com/999/{OURS.reply(CLIENT)}") == OURS.reply(CLIENT)
 
 
-MALFORMED = pytest.mark.xfail(
-    strict=True, raises=ValueError, reason="urlsplit's ValueError gets out of queue_name_of"
-)
+MALFORMED = pytest.mark.xfail(strict=True, raises=ValueError, reason="urlsplit's ValueError gets out of queue_name_of")
 
 
 @pytest.mark.parametrize("url", ["http://[", "http://[::1", "http://a]b/c", "http://\u2100/a"])

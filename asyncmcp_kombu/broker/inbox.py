@@ -72,6 +72,7 @@ class Inbox:
         while not self._closing.is_set():
             try:
                 with self._connect() as connection:
+                    connection.connect()  # fails at once; Kombu's later ways to connect retry for seconds
                     self._consume(connection)
                     return
             except Exception as error:

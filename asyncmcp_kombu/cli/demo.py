@@ -66,7 +66,10 @@ async def _talk(settings: Settings, log: IO[bytes]) -> None:
         async with session(settings, _PATIENCE) as client:
             say.print("[bold]3.[/] An ordinary [cyan]mcp.Client[/] connects to the queue instead of to a URL.")
             listed = await client.list_tools()
-            say.print(f"   The fleet offers {len(listed.tools)} tools: {', '.join(t.name for t in listed.tools)}")
+            say.print(
+                f"   The fleet offers {len(listed.tools)} tools: {', '.join(t.name for t in listed.tools)}",
+                soft_wrap=True,
+            )
             say.print("[bold]4.[/] It calls three of them. Each call is a Celery task named after the tool.")
             await _call(client, "add", {"a": 2, "b": 40})
             await _call(client, "countdown", {"steps": 4, "seconds": 1.0})
@@ -77,14 +80,14 @@ async def _talk(settings: Settings, log: IO[bytes]) -> None:
     say.print("[bold]5.[/] What the worker's log says of it:")
     for line in _tail(log, 400).splitlines():
         if "succeeded in" in line:
-            say.print(f"   {line.partition('] ')[2]}", markup=False, style="dim")
+            say.print(f"   {line.partition('] ')[2]}", markup=False, style="dim", soft_wrap=True)
 
 
 async def _call(client: Client, tool: str, arguments: dict[str, Any]) -> None:
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         say.print(f"     progress: {message}")
 
-    say.print(f"   [cyan]{tool}[/]({json.dumps(arguments)})", markup=True)
+    say.print(f"   [cyan]{tool}[/]({json.dumps(arguments)})", soft_wrap=True)
     began = time.monotonic()
     result = await client.call_tool(tool, arguments, progress_callback=on_progress)
     if result.is_error:

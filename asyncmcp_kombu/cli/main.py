@@ -21,3 +21,6 @@ app = typer.Typer(
 )
 for command in (demo, local, tools, call):
     app.command()(command)
+
+if __name__ == "__main__":
+    app()

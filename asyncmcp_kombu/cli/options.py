@@ -12,7 +12,7 @@ from asyncmcp_kombu.settings import Settings
 
 Server = Annotated[
     str | None,
-    typer.Option("--server", metavar="NAME", help="The server to talk to.  [env: ASYNCMCP_SERVER; default: workers]"),
+    typer.Option("--server", metavar="NAME", help="The server to talk to.  \\[env: ASYNCMCP_SERVER; default: workers]"),
 ]
 BrokerUrl = Annotated[
     str | None,
@@ -20,7 +20,7 @@ BrokerUrl = Annotated[
         "--broker-url",
         metavar="URL",
         help="sqs://, amqp://, redis:// URL. A password is safer in the environment: other users of the machine "
-        "see command lines.  [env: ASYNCMCP_BROKER_URL; default: the embedded SQS on port 4566]",
+        "see command lines.  \\[env: ASYNCMCP_BROKER_URL; default: the embedded SQS on port 4566]",
     ),
 ]
 Timeout = Annotated[

@@ -57,8 +57,8 @@ class Call:
         self._failure: Exception | None = None  # what the tool raised
         self._exit: BaseException | None = None  # SystemExit: the tool's own, or that of a child being ended
 
-    def execute(self) -> None:
-        """Serve the call and answer it.
+    def execute(self) -> Any:
+        """Serve the call and answer it; returns what the tool gave, for Celery's log and events.
 
         Raises:
             Retry, Ignore, Reject: the tool asked Celery for it; `Retry` leaves the answer to the next try.
@@ -82,6 +82,7 @@ class Call:
                 raise self._control
             if self._failure is not None:
                 raise self._failure
+            return answer.get("structuredContent") if isinstance(answer, dict) else answer.message
         finally:
             current_call.reset(token)
 
@@ -153,9 +154,9 @@ class Call:
             self._failure = self._failure or error
 
 
-def execute(task: Task, request: Envelope) -> None:
+def execute(task: Task, request: Envelope) -> Any:
     """Serve and answer a request inside its Celery task; see `Call.execute`."""
-    Call(task, request, process_of(task.app)).execute()
+    return Call(task, request, process_of(task.app)).execute()
 
 
 def run_async(task: Task, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:

@@ -173,7 +173,7 @@ class BrokerContract:
     # --- closing ---
 
     def test_closing_right_after_opening_is_as_quick(self, driver: Driver):
-        for turn in range(5):
+        for turn in range(3):
             inbox = driver.inbox(broker_queues.reply_queue(driver.name(f"workers-reply-{turn}")), leave, temporary=True)
             started = time.monotonic()
             inbox.close()

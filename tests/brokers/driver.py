@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue as queues
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -108,6 +109,7 @@ class Driver:
         return inbox
 
     def close(self) -> None:
-        for close in reversed(self._closing):
-            close()
+        if self._closing:
+            with ThreadPoolExecutor(len(self._closing)) as pool:
+                list(pool.map(lambda close: close(), self._closing))
         delete_queues(self.url, self._queues)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue as queues
 import threading
 import time
 from collections.abc import Iterator
@@ -22,22 +23,29 @@ from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.settings import Settings
 from tests.brokers.network import at_port
 from tests.brokers.proxy import Proxy
-from tests.client.responder import SOON, Responder, asking, result_of, telling
-from tests.services import MEMORY_URL, cleanup_queues, free_port, queues_on
+from tests.client.responder import SOON, Responder, asking, echo, result_of, telling
+from tests.services import MEMORY_URL, cleanup_queues, free_port, new_prefix, queues_on
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def settings(prefix: str) -> Settings:
-    return Settings(broker_url=SecretStr(MEMORY_URL), server="echo", prefix=prefix)
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    return Settings(broker_url=SecretStr(MEMORY_URL), server="echo", prefix=new_prefix())
 
 
-@pytest.fixture
-def responder(settings: Settings) -> Iterator[Responder]:
+@pytest.fixture(scope="module")
+def running(settings: Settings) -> Iterator[Responder]:
     with Responder(settings) as responder:
         yield responder
     cleanup_queues(MEMORY_URL, settings.prefix)
+
+
+@pytest.fixture
+def responder(running: Responder) -> Responder:
+    """The responder of this module, as if it had just started."""
+    running.answer, running.requests = echo, queues.Queue()
+    return running
 
 
 def our_threads() -> list[str]:

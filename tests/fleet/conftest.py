@@ -64,7 +64,13 @@ class Fleet:
         async with Client(transport, read_timeout_seconds=timeout, **options) as client:
             yield client
 
+    def begin_to_close(self) -> None:
+        """All workers at once: a warm shutdown takes two seconds."""
+        for worker in self.workers:
+            worker.container.begin_to_terminate()
+
     def close(self) -> None:
+        self.begin_to_close()
         for worker in self.workers:
             worker.container.teardown()
         cleanup_queues(self.broker_url, self.prefix)
@@ -92,6 +98,8 @@ def fleets(broker_urls: Callable[[str], str]) -> Generator[Callable[..., Fleet]]
         return running[broker, pool]
 
     yield fleet
+    for one in running.values():
+        one.begin_to_close()
     for one in running.values():
         one.close()
 

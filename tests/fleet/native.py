@@ -31,6 +31,7 @@ class NativeProcess(CeleryTestContainer):
         self._start()
 
     def _start(self) -> None:
+        self._ending = False
         self._starts_at = self._log.seek(0, os.SEEK_END)
         self._process = subprocess.Popen(
             self._argv, env=self._env, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
@@ -70,10 +71,14 @@ class NativeProcess(CeleryTestContainer):
             os.killpg(self._process.pid, number)
         self._process.wait(30)
 
+    def begin_to_terminate(self) -> None:
+        if self._process.poll() is None and not self._ending:
+            self._ending = True
+            self._process.terminate()
+
     def terminate(self, timeout: float = 30) -> int:
         """Celery's warm shutdown: SIGTERM to the main process only. Returns the exit code."""
-        if self._process.poll() is None:
-            self._process.terminate()
+        self.begin_to_terminate()
         return self._process.wait(timeout)
 
     def wait(self, timeout: float = 30) -> int:

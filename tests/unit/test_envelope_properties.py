@@ -63,14 +63,14 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), m
 
 
 @given(st.binary() | st.text(), HEADERS)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_arbitrary_bytes_and_text_raise_nothing_but_an_envelope_error(body: bytes | str, headers: dict[str, Any]):
     with suppress(EnvelopeError):
         parse(body, headers)
 
 
 @given(JSON | NEARLY, HEADERS)
-@settings(max_examples=500)
+@settings(max_examples=200)
 def test_arbitrary_json_raises_nothing_but_an_envelope_error(document: Any, headers: dict[str, Any]):
     with suppress(EnvelopeError):
         envelope = parse(json.dumps(document), headers)
@@ -81,7 +81,7 @@ def test_arbitrary_json_raises_nothing_but_an_envelope_error(document: Any, head
 
 
 @given(NEARLY, HEADERS)
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_a_refusal_can_be_put_on_the_wire(document: dict[str, Any], headers: dict[str, Any]):
     try:
         parse(json.dumps(document), headers)
@@ -99,7 +99,7 @@ def test_a_refusal_can_be_put_on_the_wire(document: dict[str, Any], headers: dic
     st.none() | NUMBERS,
     st.none() | st.integers(min_value=0, max_value=2**53),
 )
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_what_was_composed_is_parsed_as_it_was(
     message: dict[str, Any],
     client_id: str | None,

@@ -178,7 +178,7 @@ def test_a_delete_that_fails_for_a_passing_reason_is_tried_again(client, open_re
 
 def test_a_delete_that_sqs_will_never_accept_is_given_up_with_a_warning(client, open_receipts, caplog):
     receipts = open_receipts(30)
-    meta = {"Error": {"Code": "QueueDoesNotExist"}, "ResponseMetadata": {"HTTPStatusCode": 400}}
+    meta = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
     client.answers = [ClientError(meta, "DeleteMessageBatch"), {"Failed": [{"Id": "0", "SenderFault": True}]}]
     a, b, c = held(receipts, "a", "b", "c")
     with caplog.at_level(logging.WARNING):

@@ -67,14 +67,14 @@ class TestSqs(NetworkBrokerContract, LeaseContract):
         assert (received.request_id, received.reply_to) == (1, "r" if attributes else None)
         assert message.content_type == "application/json"
 
-    @pytest.mark.parametrize("body", ["not json", "5", "[]", "e30=", '{"body": 1, "headers": {}, "properties": {}}'])
-    def test_whatever_else_is_on_the_queue_arrives_and_does_not_stop_the_inbox(
-        self, driver: Driver, raw: Any, body: str
-    ):
+    def test_whatever_else_is_on_the_queue_arrives_and_does_not_stop_the_inbox(self, driver: Driver, raw: Any):
+        strange = ["not json", "5", "[]", "e30=", '{"body": 1, "headers": {}, "properties": {}}']
         queue, arrivals = driver.queue(), Arrivals()
         driver.inbox(queue, arrivals)
-        raw.send_message(QueueUrl=raw.get_queue_url(QueueName=queue.name)["QueueUrl"], MessageBody=body)
-        arrivals.next()
+        url = raw.get_queue_url(QueueName=queue.name)["QueueUrl"]
+        for body in strange:
+            raw.send_message(QueueUrl=url, MessageBody=body)
+        arrivals.take(len(strange))
         driver.send(queue, numbered(2))
         assert parse(arrivals.next().message.body, {}).request_id == 2
 

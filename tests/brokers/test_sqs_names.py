@@ -26,8 +26,6 @@ def test_kombu_is_the_version_whose_private_names_are_used():
         ("_put", ["self", "queue", "message", "kwargs"]),
         ("_update_queue_cache", ["self", "queue_name_prefix"]),
         ("_resolve_queue_url", ["self", "queue"]),
-        ("_new_queue", ["self", "queue", "kwargs"]),
-        ("_delete", ["self", "queue", "args", "kwargs"]),
         ("_size", ["self", "queue"]),
         ("_new_boto_client", ["self", "service", "region", "access_key_id", "secret_access_key"]),
         ("canonical_queue_name", ["self", "queue_name"]),
@@ -45,14 +43,16 @@ def test_what_is_overridden_here_exists_there(name):
 
 def test_the_caches_are_made_by_the_channel():
     source = inspect.getsource(SQS.Channel.__init__) + inspect.getsource(SQS.Channel)
-    for name in ("_queue_cache", "_predefined_queue_clients", "_noack_queues"):
+    for name in ("_queue_cache", "_noack_queues"):
         assert name in source
     assert "self._update_queue_cache(" in inspect.getsource(SQS.Channel.__init__)
 
 
 def test_a_publish_ends_in_put_and_a_delivery_in_the_callbacks_of_the_transport():
     assert "self._put(routing_key, message" in inspect.getsource(virtual.Channel.basic_publish)
-    assert "self.connection._callbacks[queue] = _callback" in inspect.getsource(virtual.Channel.basic_consume)
+    consume = inspect.getsource(virtual.Channel.basic_consume)
+    assert "self._tag_to_queue[consumer_tag] = queue" in consume
+    assert "self.connection._callbacks[queue] = _callback" in consume
 
 
 def test_the_qos_has_the_names_that_are_used():

@@ -1,0 +1,92 @@
+"""README.md and docs/tools.md: their examples are run as they stand."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp import Client
+
+from asyncmcp_kombu import Settings, kombu_client
+from tests.fleet.native import worker_process
+from tests.services import cleanup_queues, new_prefix
+
+ROOT = Path(__file__).parents[2]
+
+
+def code_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+
+
+def test_the_readmes_tool_and_client(sqs_url: str, tmp_path: Path) -> None:
+    tool, client = code_of("README.md")
+    (tmp_path / "shop.py").write_text(tool)
+    (tmp_path / "client.py").write_text(client)
+    prefix = new_prefix()
+    env = {"ASYNCMCP_BROKER_URL": sqs_url, "ASYNCMCP_PREFIX": prefix, "PYTHONPATH": str(tmp_path)}
+    worker = worker_process("shop", env, name=prefix, concurrency=1)
+    try:
+        worker.ready()
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "client.py")],
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stdout.strip() == "{'result': 9.0}", done.stderr
+        for args, expected in ((["tools"], "price"), (["call", "price", '{"article": "pen"}'], "4.5")):
+            shell = subprocess.run(
+                [sys.executable, "-m", "asyncmcp_kombu.cli.main", *args, "--server", "shop"],
+                env={**os.environ, **env},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert expected in shell.stdout, shell.stderr
+    finally:
+        worker.teardown()
+        cleanup_queues(sqs_url, prefix)
+
+
+def test_the_tools_of_the_tools_page(sqs_url: str, tmp_path: Path) -> None:
+    (tmp_path / "docs_app.py").write_text("\n".join(code_of("docs/tools.md")))
+    settings = Settings(broker_url=sqs_url, prefix=new_prefix(), server="docs")
+    env = {"ASYNCMCP_BROKER_URL": sqs_url, "ASYNCMCP_PREFIX": settings.prefix, "PYTHONPATH": str(tmp_path)}
+    worker = worker_process("docs_app", env, name=settings.prefix, concurrency=1)
+
+    async def calls() -> None:
+        async with Client(kombu_client(settings=settings), read_timeout_seconds=20) as client:
+            assert (await client.call_tool("add", {"a": 1, "b": 2})).structured_content == {"result": 3}
+            assert (await client.call_tool("shout", {"text": "hi"})).structured_content == {"result": "HI"}
+            mirrored = await client.call_tool("mirror", {"points": [{"x": 1, "y": 2}]})
+            assert mirrored.structured_content == {"result": [{"x": -1, "y": -2}]}
+            assert (await client.call_tool("docs_app.multiply", {"a": 6, "b": 7})).structured_content == {"result": 42}
+            for tool in ("download", "download_sync"):
+                assert (await client.call_tool(tool, {"parts": 2})).structured_content == {"result": "complete"}
+
+    try:
+        worker.ready()
+        anyio.run(calls)
+    finally:
+        worker.teardown()
+        cleanup_queues(sqs_url, settings.prefix)
+
+
+def test_the_embedded_sqs_from_python(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = code_of("docs/local.md")
+    exec(compile(example, "local.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("sqs://local:local@127.0.0.1:")
+
+
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_somewhere(page: str) -> None:
+    here = (ROOT / page).parent
+    for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):
+        if "://" not in target:
+            assert (here / target).exists(), target

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from celery import Celery
+from celery.app import trace
 from celery.signals import worker_init
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
@@ -100,5 +101,7 @@ def _prepare(worker: Any, served: Served) -> None:
         check_time_limits(sync_tools, worker.pool_cls.__module__)
     except ConfigurationError as error:
         raise SystemExit(f"asyncmcp-kombu: {error}") from error
+    # Celery's own line has no arguments; its strategy looks this constant of Celery 5.7 up for each message.
+    trace.LOG_RECEIVED = "Task %(name)s[%(id)s] received: args=%(args)s kwargs=%(kwargs)s"
     if served.topology.requests not in app.amqp.queues:
         app.amqp.queues.add(queues.request_queue(served.topology))

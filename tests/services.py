@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -74,6 +75,7 @@ def remember(name: str) -> str:
     return name
 
 
+@cache
 def boto_sqs(broker_url: str, config: Any = None) -> Any:
     """A raw boto3 client to the endpoint of an `sqs://key:secret@host:port` URL."""
     import boto3

@@ -64,7 +64,7 @@ class CallMessage(Message):
         cls, delivered: Message, task_name: str, envelope: Envelope, *, shadow: str | None, jobs: str
     ) -> CallMessage:
         """Args: shadow: a name to show instead of the task's; jobs: the queue that a retry is sent to."""
-        arguments = arguments_of(envelope) if shadow is None else None
+        arguments = arguments_of(envelope)
         task_id = call_id(envelope)
         info = delivered.delivery_info or {}
         expires = envelope.expires_at

@@ -70,19 +70,8 @@ class BrokerContract:
         assert received == dataclasses.replace(sent, timestamp=round(sent.timestamp, 3))
         assert received.body == sent.body
         assert message.content_type == "application/json"
-
-    def test_headers_arrive_and_numbers_keep_their_meaning(self, driver: Driver):
-        sent = numbered(1, sequence=0, expires_at=1_900_000_000.125, client_id="c")
-        queue, arrivals = driver.queue(), Arrivals()
-        driver.inbox(queue, arrivals)
-        driver.send(queue, sent)
-        (message,) = arrivals.take(1)
-        received = {name: message.headers[name] for name in sent.headers()}
-        assert {name: str(value) for name, value in received.items()} == {
-            name: str(value) for name, value in sent.headers().items()
-        }
-        assert float(received["ExpiresAt"]) == 1_900_000_000.125
-        assert int(received["Sequence"]) == 0
+        for name, value in sent.headers().items():
+            assert type(value)(message.headers[name]) == value, name
 
     def test_a_body_of_200_kb_arrives(self, driver: Driver):
         sent = compose({"jsonrpc": "2.0", "id": 1, "result": {"text": "ü" * 100_000}})
@@ -173,7 +162,7 @@ class BrokerContract:
     # --- closing ---
 
     def test_closing_right_after_opening_is_as_quick(self, driver: Driver):
-        for turn in range(3):
+        for turn in range(2):
             inbox = driver.inbox(broker_queues.reply_queue(driver.name(f"workers-reply-{turn}")), leave, temporary=True)
             started = time.monotonic()
             inbox.close()

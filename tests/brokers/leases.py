@@ -42,7 +42,7 @@ class LeaseContract(BrokerContract):
         short.send(queue, numbered(1), numbered(2))
         first.take(2)
         short.inbox(queue, second)
-        assert second.nothing_more(LEASE * 1.75)
+        assert second.nothing_more(LEASE * 1.5)
         inbox.close()
         assert sorted(parse(one.body, one.headers).request_id for one in second.take(2)) == [1, 2]
 

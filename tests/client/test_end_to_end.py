@@ -38,6 +38,11 @@ async def count(ctx: Context, steps: int) -> str:
     return "counted"
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
 @pytest.fixture(params=["memory", "sqs", "rabbitmq", "redis"])
 def broker_url(request: pytest.FixtureRequest) -> str:
     urls: dict[str, Callable[[], str]] = {

@@ -20,8 +20,9 @@ pytestmark = pytest.mark.anyio
 async def test_a_call_is_logged_by_its_tool_name_and_its_arguments_reach_celery(fleet: Fleet) -> None:
     async with fleet.client() as client:
         await client.call_tool("add", {"a": 12, "b": 30})
-    fleet.worker.wait_for_log("Task add[")
-    assert "Task add[" in fleet.worker.logs()
+    fleet.worker.wait_for_log("received: args=() kwargs={'a': 12, 'b': 30}")
+    (line,) = [line for line in fleet.worker.logs().splitlines() if "'a': 12, 'b': 30" in line]
+    assert "Task add[" in line
 
 
 async def test_listings_are_tasks_too_and_show_their_method(fleet: Fleet) -> None:

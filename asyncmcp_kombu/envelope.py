@@ -84,7 +84,8 @@ class Envelope:
 
     @property
     def params(self) -> Mapping[str, Any]:
-        return self.message.get("params") or {}
+        params = self.message.get("params")
+        return params if isinstance(params, dict) else {}
 
     @property
     def name(self) -> str | None:
@@ -222,7 +223,7 @@ def _number(headers: Mapping[str, Any], name: str, request_id: RequestId | None)
         return None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise EnvelopeError(f"attribute {name} is {value!r}; a number is expected", request_id=request_id)

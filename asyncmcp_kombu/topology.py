@@ -27,7 +27,10 @@ def new_client_id() -> str:
 
 def queue_name_of(address: str) -> str:
     """The queue name in a reply address, which is that name or an SQS queue URL ending in it."""
-    return urlsplit(address).path.rpartition("/")[2] if "://" in address else address
+    try:
+        return urlsplit(address).path.rpartition("/")[2] if "://" in address else address
+    except ValueError:  # no URL either; no queue has such a name
+        return address
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,12 @@ def queues_on(broker_url: str, started_with: Iterable[str]) -> list[str]:
     """Queues on the broker (keys, on Redis) whose name starts with one of the prefixes."""
     wanted = tuple(started_with)
     names = _LIST[urlsplit(broker_url).scheme](broker_url, wanted) if wanted else []
-    return sorted(name for name in names if name.startswith(wanted))
+    return sorted(name for name in names if name.startswith(wanted) or _is_binding(name, wanted))
+
+
+def _is_binding(name: str, wanted: tuple[str, ...]) -> bool:
+    """Kombu's keys on Redis for queues on a named exchange, as Celery makes them for `queue="name"`."""
+    return name.startswith("_kombu.binding") and any(f".{prefix}" in name for prefix in wanted)
 
 
 def cleanup_queues(broker_url: str, prefix: str, *, replies: bool = False) -> list[str]:

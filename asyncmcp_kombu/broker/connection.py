@@ -100,6 +100,17 @@ def connect(broker_url: str, settings: Settings) -> Connection:
     return Connection(broker_url, transport=road.transport, transport_options=road.options(settings))
 
 
+def establish(connection: Connection) -> None:
+    """Connect now. Kombu's own ways to connect nap for two seconds before they report a failure.
+
+    Raises:
+        OSError and whatever else `connection.connection_errors` holds.
+    """
+    connection.ensure_connection(
+        max_retries=1, interval_start=0, interval_step=0, interval_max=0, reraise_as_library_errors=False
+    )
+
+
 def use_our_transports() -> None:
     """Make `sqs://` and `redis://` mean our transports for all of Kombu in this process.
 

@@ -15,6 +15,7 @@ from kombu.entity import Queue
 from kombu.messaging import Consumer
 
 from asyncmcp_kombu.broker import queues
+from asyncmcp_kombu.broker.connection import establish
 from asyncmcp_kombu.broker.publisher import unreachable
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Inbox:
         while not self._closing.is_set():
             try:
                 with self._connect() as connection:
-                    connection.connect()  # fails at once; Kombu's later ways to connect retry for seconds
+                    establish(connection)
                     self._consume(connection)
                     return
             except Exception as error:
@@ -96,5 +97,6 @@ class Inbox:
                     connection.drain_events(timeout=_TICK)
                 except TimeoutError:
                     continue
+        channel.close()  # before the queue goes: it gives back what was not settled
         if self._temporary:
             queues.delete(connection, self._queue.name)

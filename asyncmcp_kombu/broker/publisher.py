@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from kombu.connection import Connection
 from kombu.messaging import Producer
 
+from asyncmcp_kombu.broker.connection import establish
 from asyncmcp_kombu.envelope import MAX_BYTES, Envelope, Headers
 from asyncmcp_kombu.errors import AsyncMcpError, BrokerUnreachable, MessageTooLarge, PublishError
 
@@ -98,10 +99,10 @@ class Publisher:
     def _run(self) -> None:
         while True:
             batch = self._gather()
-            if batch:
-                self._send(batch)
-            else:
+            if not batch:
                 break
+            # From here on a future can no longer be cancelled; what was cancelled before is not sent.
+            self._send([order for order in batch if order.done.set_running_or_notify_cancel()])
         self._disconnect()
 
     def _gather(self) -> list[_Order]:
@@ -147,17 +148,22 @@ class Publisher:
         return attempt == 0 or (time.monotonic() < order.give_up_at and not self._closing.is_set())
 
     def _attempt(self, batch: list[_Order]) -> Sequence[Exception | None]:
+        if len(batch) > 1:
+            try:
+                channel: Any = self._connected().channel
+            except Exception as error:
+                return [unreachable(error)] * len(batch)
+            if hasattr(channel, "put_many"):
+                return channel.put_many([(order.queue, _virtual(channel, order)) for order in batch])
+        return [self._publish_one(order) for order in batch]
+
+    def _publish_one(self, order: _Order) -> Exception | None:
         try:
             producer = self._connected()
         except Exception as error:
-            return [unreachable(error)] * len(batch)
-        put_many = getattr(producer.channel, "put_many", None)
-        if put_many is not None and len(batch) > 1:
-            return put_many([(order.queue, _virtual(producer.channel, order)) for order in batch])
-        return [self._publish_one(producer, order) for order in batch]
-
-    def _publish_one(self, producer: Producer, order: _Order) -> Exception | None:
+            return unreachable(error)
         assert self._connection is not None
+        connection_errors = self._connection.connection_errors
         try:
             producer.publish(
                 order.body,
@@ -171,7 +177,8 @@ class Publisher:
             )
         except AsyncMcpError as error:
             return error
-        except self._connection.recoverable_connection_errors as error:
+        except connection_errors as error:
+            self._disconnect()
             return unreachable(error)
         except Exception as error:
             self._disconnect()  # an AMQP channel is closed by an error
@@ -181,6 +188,7 @@ class Publisher:
     def _connected(self) -> Producer:
         if self._producer is None:
             self._connection = self._connect()
+            establish(self._connection)
             self._producer = Producer(self._connection.channel(), auto_declare=False)
         return self._producer
 

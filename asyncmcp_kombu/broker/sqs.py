@@ -16,6 +16,7 @@ import contextlib
 import queue as queues
 import socket
 import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -173,8 +174,10 @@ class Channel(SQS.Channel):
         poller = self._pollers.pop(queue, None) if queue is not None else None
         if poller is not None:
             poller.stop()
-            self.connection.interrupt_polls()
-            poller.join(_JOIN)
+            give_up_at = time.monotonic() + _JOIN
+            while poller.is_alive() and time.monotonic() < give_up_at:
+                self.connection.interrupt_polls()  # again, because a poll may just be starting
+                poller.join(0.05)
 
     def _room(self) -> int:
         estimate = self.qos.can_consume_max_estimate()

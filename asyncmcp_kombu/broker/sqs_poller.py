@@ -54,6 +54,9 @@ class Poller:
         self._stopped.set()
         self._wakeup.set()
 
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)
 

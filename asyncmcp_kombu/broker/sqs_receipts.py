@@ -19,6 +19,8 @@ from typing import Any, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE
+
 logger = logging.getLogger(__name__)
 
 BATCH = 10
@@ -130,7 +132,8 @@ class Receipts:
                     answer = self._change_visibility(url, entries, 0)
             except (BotoCoreError, ClientError, OSError) as error:
                 if not _passing(error):
-                    logger.warning("cannot %s %d message(s): %s", action, len(batch), error)
+                    level = logging.DEBUG if _queue_is_gone(error) else logging.WARNING
+                    logger.log(level, "cannot %s %d message(s): %s", action, len(batch), error)
                     continue
                 logger.warning("cannot %s %d message(s), will try again: %s", action, len(batch), error)
                 again.extend(order for order in batch if order.lapses_at > time.monotonic())
@@ -177,6 +180,10 @@ def _batches(orders: list[_Order]) -> list[tuple[str, str, list[_Order]]]:
         for (action, url), group in grouped.items()
         for start in range(0, len(group), BATCH)
     ]
+
+
+def _queue_is_gone(error: Any) -> bool:
+    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in MISSING_QUEUE
 
 
 def _passing(error: Any) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.broker.connection import connect
 from asyncmcp_kombu.broker.inbox import Inbox
 from asyncmcp_kombu.broker.publisher import Publisher
-from asyncmcp_kombu.envelope import Envelope, parse
+from asyncmcp_kombu.envelope import Envelope, compose, parse
 from asyncmcp_kombu.errors import EnvelopeError
 from asyncmcp_kombu.settings import Settings
 from asyncmcp_kombu.topology import Topology, new_client_id
@@ -73,17 +73,31 @@ class Mailbox:
         return self._publisher.publish(self._topology.requests, envelope)
 
     def _on_message(self, message: Any) -> None:
+        headers = message.headers or {}
         try:
-            envelope = parse(message.body, message.headers or {}, max_bytes=self._max_bytes)
+            envelope = parse(message.body, headers, max_bytes=self._max_bytes)
         except EnvelopeError as error:
             logger.warning("dropped a message on %s: %s", self.reply_to, error)
+            envelope = _instead_of_response(headers, error)
+        deliver = None if envelope is None else self._sessions.get(envelope.client_id or "")
+        if envelope is None or deliver is None:
+            logger.debug("dropped a message for a session that has ended: %r", envelope)
         else:
-            deliver = self._sessions.get(envelope.client_id or "")
-            if deliver is None:
-                logger.debug("dropped a message for a session that has ended: %r", envelope)
-            else:
+            try:
                 deliver(envelope)
+            except Exception as error:  # one session's trouble is not the others'
+                logger.warning("a session did not take its message: %s", error)
         message.ack()
+
+
+def _instead_of_response(headers: Mapping[str, Any], error: EnvelopeError) -> Envelope | None:
+    """What its caller gets for a response that cannot be read; None for a notification, which nobody awaits."""
+    client_id, request_id = headers.get("ClientId"), headers.get("RequestId")
+    if "Method" in headers or client_id is None or request_id is None:
+        return None
+    data = error.error_data().model_dump(mode="json", exclude_none=True)
+    message = {"jsonrpc": "2.0", "id": str(request_id), "error": data}
+    return compose(message, client_id=str(client_id))
 
 
 _lock = threading.Lock()

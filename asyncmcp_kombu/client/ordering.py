@@ -47,7 +47,8 @@ class Ordering:
             return self._answer(key, sequence, envelope) if envelope.kind == "response" else []
         if not sequence.held:
             sequence.gives_up_at = time.monotonic() + self._patience
-        sequence.held[envelope.sequence] = envelope
+        if envelope.kind == "response" or envelope.sequence not in sequence.held:
+            sequence.held[envelope.sequence] = envelope  # of two runs with equal numbers, the response counts
         ready: list[Envelope] = []
         while (following := sequence.held.pop(sequence.expected, None)) is not None:
             sequence.expected += 1

@@ -7,6 +7,7 @@ async with Client(kombu_client("sqs://", server="workers")) as client:
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -72,7 +73,7 @@ async def _connected(settings: Settings, topology: Topology) -> AsyncGenerator[T
     into_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
     deliver, arrivals = anyio.create_memory_object_stream[Envelope](math.inf)
     soon = call_soon()
-    mailbox = await anyio.to_thread.run_sync(open_mailbox, settings, topology)
+    mailbox = await _open(settings, topology)
     try:
         mailbox.join(client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
         async with deliver, read, anyio.create_task_group() as tasks:
@@ -85,6 +86,31 @@ async def _connected(settings: Settings, topology: Topology) -> AsyncGenerator[T
         mailbox.leave(client_id)
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(close_mailbox, mailbox)
+
+
+async def _open(settings: Settings, topology: Topology) -> Mailbox:
+    """The mailbox, opened in a thread; when this is cancelled meanwhile, the thread closes it again."""
+    opened: list[Mailbox] = []
+    abandoned, settled = threading.Event(), threading.Lock()
+
+    def work() -> None:
+        mailbox = open_mailbox(settings, topology)
+        with settled:
+            opened.append(mailbox)
+            if not abandoned.is_set():
+                return
+        close_mailbox(mailbox)
+
+    try:
+        await anyio.to_thread.run_sync(work)
+    except BaseException:
+        with settled:
+            abandoned.set()
+            finished = list(opened)
+        for mailbox in finished:
+            close_mailbox(mailbox)
+        raise
+    return opened[0]
 
 
 def _hand_over(deliver: MemoryObjectSendStream[Envelope], envelope: Envelope) -> None:

@@ -25,8 +25,6 @@ from tests.services import delete_queues
 
 
 class BrokerContract:
-    known_bugs: ClassVar[dict[str, str]] = {}
-    """Tests that fail on this broker, and why; see conftest.py."""
     keeps_order: ClassVar[bool] = True
     """Whether what one publisher sends arrives in that order."""
     marks_redelivery: ClassVar[bool] = True

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import pytest
 from kombu.transport.memory import Channel
 
@@ -13,9 +11,6 @@ from tests.services import MEMORY_URL
 
 
 class TestMemory(BrokerContract):
-    known_bugs: ClassVar = {
-        "test_a_cancelled_future_does_not_hold_up_the_others": "set_result ends the publisher's thread",
-    }
     marks_redelivery = False
 
     @pytest.fixture

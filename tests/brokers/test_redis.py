@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import pytest
 import redis
@@ -16,15 +15,6 @@ from tests.services import redis_url
 
 
 class TestRedis(NetworkBrokerContract, LeaseContract):
-    known_bugs: ClassVar = {
-        "test_a_cancelled_future_does_not_hold_up_the_others": "set_result ends the publisher's thread",
-        "test_a_publisher_says_that_nobody_listens": "Connection.channel() naps for 2 s",
-        "test_an_inbox_says_that_nobody_listens": "default_channel tries for more than 5 s",
-        "test_a_publisher_that_may_retry_gives_up_when_closed": "every attempt naps for 2 s",
-        "test_a_refused_message_does_not_hold_up_the_others": "ResponseError is taken for a lost connection",
-        "test_a_temporary_queue_goes_with_what_was_not_settled": "the channel gives back after the deletion",
-    }
-
     @pytest.fixture
     def broker_url(self) -> str:
         return redis_url()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -16,12 +16,6 @@ from tests.services import boto_sqs
 
 
 class TestSqs(NetworkBrokerContract, LeaseContract):
-    known_bugs: ClassVar = {
-        "test_closing_right_after_opening_is_as_quick": "sometimes a poll escapes its interruption",
-        "test_two_consumers_share_a_queue_without_loss": "sometimes a poll escapes its interruption",
-        "test_a_cancelled_future_does_not_hold_up_the_others": "set_result ends the publisher's thread",
-        "test_a_temporary_queue_goes_with_what_was_not_settled": "warns of releases to a deleted queue",
-    }
     keeps_order = False
 
     @pytest.fixture

@@ -67,7 +67,6 @@ def test_after_an_interruption_the_client_works_as_before(driver: Driver):
     assert client.get_queue_url(QueueName=name)["QueueUrl"].endswith(name)
 
 
-@pytest.mark.xfail(strict=True, reason="basic_cancel interrupts once: a poll that is just about to start goes on")
 def test_a_poll_that_starts_while_its_consumer_is_cancelled_is_given_up_too(
     sqs_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import queue as queues
 import threading
@@ -12,7 +13,8 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp.shared.message import SessionMessage
+from mcp import Client
+from mcp.shared.exceptions import MCPError
 from pydantic import SecretStr
 
 from asyncmcp_kombu import kombu_client
@@ -23,7 +25,7 @@ from asyncmcp_kombu.envelope import Envelope, compose
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.settings import Settings
 from asyncmcp_kombu.topology import Topology
-from tests.client.responder import SOON, Responder, asking
+from tests.client.responder import SOON, Responder
 from tests.services import MEMORY_URL, cleanup_queues
 
 
@@ -105,7 +107,6 @@ def test_a_session_that_has_left_gets_nothing(opened: Mailbox, responder: Respon
     assert got.empty()
 
 
-@pytest.mark.xfail(strict=True, reason="what a session's loop raises ends the consumer of all sessions")
 def test_a_session_whose_event_loop_has_ended_does_not_disturb_the_others(
     opened: Mailbox, responder: Responder, caplog: pytest.LogCaptureFixture
 ):
@@ -122,39 +123,33 @@ def test_a_session_whose_event_loop_has_ended_does_not_disturb_the_others(
 
 
 @pytest.mark.anyio
-@pytest.mark.xfail(strict=True, reason="it is dropped, and its caller waits for ever")
-async def test_a_reply_above_the_clients_own_limit_does_not_leave_its_caller_waiting(
+async def test_a_reply_above_the_clients_own_limit_ends_its_call_with_an_error(
     settings: Settings, responder: Responder
 ):
     small = settings.model_copy(update={"max_message_bytes": 1_024})
     responder.answer = lambda _, replies: replies.result({"text": "x" * 2_000}) and None
-    async with kombu_client(settings=small) as (read, write):
-        await write.send(asking(1))
-        with anyio.fail_after(2):
-            assert isinstance(await read.receive(), SessionMessage)
+    async with Client(kombu_client(settings=small), mode="2026-07-28") as client:
+        with anyio.fail_after(2), pytest.raises(MCPError):
+            await client.call_tool("any", {})
 
 
 @pytest.mark.anyio
-@pytest.mark.xfail(strict=True, reason="it is dropped, and its caller waits for ever")
-async def test_a_reply_that_cannot_be_read_does_not_leave_its_caller_waiting(settings: Settings, responder: Responder):
+async def test_a_reply_that_cannot_be_read_ends_its_call_with_an_error(settings: Settings, responder: Responder):
     def too_deep(request: Envelope, replies: Replies) -> None:
-        text = '{"jsonrpc":"2.0","id":1,"result":' + '{"x":' * 300 + "1" + "}" * 301
-        headers = {
-            "MessageType": "jsonrpc",
-            "ClientId": request.client_id or "",
-            "RequestId": "1",
-            "Sequence": 0,
-        }
-        responder.publisher.publish_raw(request.reply_to or "", text.encode(), headers)
+        deep: dict[str, Any] = {}
+        for _ in range(300):
+            deep = {"x": deep}
+        text = json.dumps({"jsonrpc": "2.0", "id": request.request_id, "result": deep})
+        headers = Envelope(body=b"", message={"id": request.request_id}, timestamp=0.0, client_id=request.client_id)
+        responder.publisher.publish_raw(request.reply_to or "", text.encode(), {**headers.headers(), "Sequence": 0})
 
     responder.answer = too_deep
-    async with kombu_client(settings=settings) as (read, write):
-        await write.send(asking(1))
-        with anyio.fail_after(2):
-            await read.receive()
+    async with Client(kombu_client(settings=settings), mode="2026-07-28") as client:
+        with anyio.fail_after(2), pytest.raises(MCPError) as caught:
+            await client.call_tool("any", {})
+    assert caught.value.error.code == -32700
 
 
-@pytest.mark.xfail(strict=True, reason="asyncio's cancellation ends the wait, not the opening")
 def test_a_session_that_is_cancelled_while_it_opens_leaves_no_mailbox(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):

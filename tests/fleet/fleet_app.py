@@ -188,7 +188,7 @@ def limited(n: int) -> int:
     return n
 
 
-@mcp_task(queue="testfleet-gpu")
+@mcp_task(queue=os.environ.get("ASYNCMCP_PREFIX", "") + "gpu")
 def on_gpu() -> str:
     """Run from a queue of its own."""
     return current_task.request.delivery_info["routing_key"]

@@ -11,7 +11,8 @@ import pytest
 from celery import Celery
 from celery.events import EventReceiver
 
-from asyncmcp_kombu.broker.connection import transport_options
+from asyncmcp_kombu.broker import queues
+from asyncmcp_kombu.broker.connection import transport_options, use_our_transports
 from tests.fleet.conftest import SERVER, Fleet
 
 pytestmark = pytest.mark.anyio
@@ -84,10 +85,10 @@ async def test_rate_limit_is_honoured(fleet: Fleet) -> None:
 async def test_a_tool_with_a_queue_runs_from_that_queue(new_fleet: Callable[..., Fleet]) -> None:
     fleet = new_fleet("redis")
     fleet.start_worker(concurrency=1)
-    fleet.start_worker(concurrency=1, Q="testfleet-gpu")
+    fleet.start_worker(concurrency=1, Q=f"{fleet.prefix}gpu")
     async with fleet.client() as client:
         result = await client.call_tool("on_gpu", {})
-    assert result.structured_content == {"result": "testfleet-gpu"}
+    assert result.structured_content == {"result": f"{fleet.prefix}gpu"}
     gpu = fleet.workers[1].container
     assert "Task on_gpu[" in gpu.logs()
     assert "takes requests" not in gpu.logs()
@@ -98,12 +99,10 @@ async def test_delay_still_works_and_goes_to_the_jobs_queue(fleets: Callable[...
     fleet = fleets(broker)
     before = fleet.worker.logs().count("Task echo_async[")
     app = Celery(SERVER, broker=fleet.broker_url)
-    from asyncmcp_kombu.broker.connection import use_our_transports
-
     use_our_transports()
     app.conf.broker_transport_options = transport_options(fleet.broker_url, fleet.settings)
     app.conf.task_default_exchange = ""
-    task_id = app.send_task("echo_async", kwargs={"text": "by delay"}, queue=fleet.topology.jobs).id
+    task_id = app.send_task("echo_async", kwargs={"text": "by delay"}, queue=queues.jobs_queue(fleet.topology)).id
     app.close()
     await anyio.to_thread.run_sync(fleet.worker.wait_for_log, f"Task echo_async[{task_id}] succeeded")
     assert fleet.worker.logs().count("Task echo_async[") > before

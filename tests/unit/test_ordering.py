@@ -13,8 +13,6 @@ from asyncmcp_kombu.client import ordering as module
 from asyncmcp_kombu.client.ordering import Ordering
 from asyncmcp_kombu.envelope import Envelope, compose
 
-OVERWRITTEN = "Ordering.accept overwrites a response that is held back under the same number"
-
 
 def progress(sequence: int | None, request: str = "1") -> Envelope:
     return compose(
@@ -145,14 +143,12 @@ def test_whatever_the_order_and_the_duplicates_everything_passes_once_in_order(a
     assert accepted(Ordering(), *(sent[n] for n in [*arrival, *duplicates])) == [0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.xfail(strict=True, reason=OVERWRITTEN)
 def test_a_response_that_is_held_back_survives_a_message_of_an_earlier_run_with_its_number():
     ordering = Ordering()
     passed = [one for sent in (response(1), progress(1), progress(0)) for one in ordering.accept(sent)]
     assert [one.kind for one in passed].count("response") == 1
 
 
-@pytest.mark.xfail(reason=OVERWRITTEN)
 @given(
     st.lists(st.tuples(st.integers(0, 6), st.booleans()), max_size=12),
     st.integers(0, 6),

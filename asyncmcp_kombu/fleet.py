@@ -98,7 +98,7 @@ def _prepare(worker: Any, served: Served) -> None:
             )
         tools = register_tools(app, served)
         sync_tools = {name: task for name, task in tools.items() if task.mcp_function is None}
-        check_time_limits(sync_tools, worker.pool_cls.__module__)
+        check_time_limits(sync_tools, worker.pool_cls.__module__, soft=worker.soft_time_limit, hard=worker.time_limit)
     except ConfigurationError as error:
         raise SystemExit(f"asyncmcp-kombu: {error}") from error
     # Celery's own line has no arguments; its strategy looks this constant of Celery 5.7 up for each message.

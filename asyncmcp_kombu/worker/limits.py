@@ -7,13 +7,29 @@ tool to them by cancellation; nothing can stop a sync function there.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from celery import Task
 
 from asyncmcp_kombu.errors import ConfigurationError
 
 _PREFORK = "celery.concurrency.prefork"
-_kept_by_celery = True
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of a whole worker (`task_time_limit`, `--time-limit`), in seconds, and who keeps limits."""
+
+    kept_by_celery: bool = True
+    soft: float | None = None
+    hard: float | None = None
+
+    def of(self, task: Task) -> tuple[float | None, float | None]:
+        """The soft and the hard limit of a task: its own, else the worker's."""
+        return task.soft_time_limit or self.soft, task.time_limit or self.hard
+
+
+_limits = Limits()
 
 
 def own_limit(task: Task) -> tuple[float, bool] | None:
@@ -21,27 +37,34 @@ def own_limit(task: Task) -> tuple[float, bool] | None:
 
     None when there is none, or when Celery keeps it.
     """
-    limits = [(task.soft_time_limit, True), (task.time_limit, False)]
-    return None if _kept_by_celery else min(((s, soft) for s, soft in limits if s), default=None)
+    if _limits.kept_by_celery:
+        return None
+    soft, hard = _limits.of(task)
+    return min(
+        ((seconds, name == "soft") for name, seconds in (("soft", soft), ("hard", hard)) if seconds), default=None
+    )
 
 
-def check_time_limits(sync_tools: Mapping[str, Task], pool: str) -> None:
+def check_time_limits(
+    sync_tools: Mapping[str, Task], pool: str, *, soft: float | None = None, hard: float | None = None
+) -> None:
     """Called once per worker, before its pool starts (and forks).
 
     Args:
         pool: module of the worker's pool class, as `celery.concurrency.thread`.
+        soft, hard: the worker's own limits in seconds.
 
     Raises:
         ConfigurationError: names the first sync tool with a time limit outside the prefork pool.
     """
-    global _kept_by_celery  # noqa: PLW0603  a process has one pool
-    _kept_by_celery = pool == _PREFORK
-    if _kept_by_celery:
+    global _limits  # noqa: PLW0603  a process has one pool
+    _limits = Limits(pool == _PREFORK, soft, hard)
+    if _limits.kept_by_celery:
         return
     for name, task in sync_tools.items():
-        limits = {key: getattr(task, key) for key in ("time_limit", "soft_time_limit") if getattr(task, key)}
-        if limits:
-            shown = ", ".join(f"{key}={value}" for key, value in limits.items())
+        limits = dict(zip(("soft_time_limit", "time_limit"), _limits.of(task), strict=True))
+        shown = ", ".join(f"{key}={value}" for key, value in limits.items() if value)
+        if shown:
             raise ConfigurationError(
                 f"tool {name!r} has {shown}, which the pool {pool.rpartition('.')[2]!r} cannot keep for a sync "
                 "function. Run the worker with the prefork pool (celery worker -P prefork), make the tool "

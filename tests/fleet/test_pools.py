@@ -57,11 +57,16 @@ async def test_an_async_tool_is_held_to_its_limits_by_cancellation(pooled: Fleet
     assert caught.value.error.code == -32011
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo"])
-async def test_a_limit_that_cannot_be_kept_is_refused_at_start_up(new_fleet: Callable[..., Fleet], pool: str) -> None:
-    fleet = new_fleet("redis")
+@pytest.mark.parametrize(
+    ("pool", "declared", "flags"),
     # FLEET_POOL=prefork: the app declares time limits on sync tools, as for prefork.
-    process = worker_process(APP, {**fleet.env, "FLEET_POOL": "prefork"}, pool=pool)
+    [("threads", "prefork", {}), ("solo", "prefork", {}), ("threads", "threads", {"time-limit": 10})],
+)
+async def test_a_limit_that_cannot_be_kept_is_refused_at_start_up(
+    new_fleet: Callable[..., Fleet], pool: str, declared: str, flags: dict[str, int]
+) -> None:
+    fleet = new_fleet("redis")
+    process = worker_process(APP, {**fleet.env, "FLEET_POOL": declared}, pool=pool, **flags)
     try:
         with pytest.raises(AssertionError):
             process.ready()

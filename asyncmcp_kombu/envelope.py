@@ -11,12 +11,12 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, cast
 
 from mcp.shared.dispatcher import as_request_id
 from mcp.shared.inbound import NAME_BEARING_METHODS
 from mcp_types.jsonrpc import RequestId
-from pydantic_core import from_json, to_json
+from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from asyncmcp_kombu.errors import (
     CeleryMessageRefused,
@@ -119,9 +119,26 @@ class Envelope:
 
 
 def compose(message: Mapping[str, Any], **attributes: Any) -> Envelope:
-    """An envelope to send around a JSON-RPC message. A float that JSON lacks (NaN) becomes null."""
-    body = to_json(message, inf_nan_mode="null")
+    """An envelope to send around a JSON-RPC message.
+
+    What JSON in UTF-8 lacks is replaced: a NaN or infinite float by null, half of a surrogate pair by `?`.
+    """
+    try:
+        body = to_json(message, inf_nan_mode="null")
+    except PydanticSerializationError:
+        body = to_json(_without_surrogates(message), inf_nan_mode="null")
     return Envelope(body=body, message=message, timestamp=time.time(), **attributes)
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in pairs}
+    if isinstance(value, list | tuple):
+        return [_without_surrogates(item) for item in cast("list[Any]", value)]
+    return value
 
 
 def parse(body: bytes | str, headers: Mapping[str, Any], *, max_bytes: int = MAX_BYTES) -> Envelope:
@@ -238,8 +255,3 @@ def _whole(headers: Mapping[str, Any], name: str, request_id: RequestId | None) 
 def _json_type(value: Any) -> str:
     names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
-
-
-def is_text(value: object) -> TypeGuard[str | bytes]:
-    """Whether a Kombu message body is text that `parse` can take."""
-    return isinstance(value, str | bytes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from kombu.connection import Connection
@@ -34,6 +35,7 @@ class Inbox:
     Args:
         also: further queues to create when they are missing.
         temporary: delete the queue when closing.
+        prefetch: how many messages may be unsettled at a time.
     """
 
     def __init__(
@@ -44,9 +46,11 @@ class Inbox:
         *,
         also: tuple[Queue, ...] = (),
         temporary: bool = True,
+        prefetch: int = 100,
     ) -> None:
         self._connect, self._queue, self._on_message = connect, queue, on_message
-        self._also, self._temporary = also, temporary
+        self._also, self._temporary, self._prefetch = also, temporary, prefetch
+        self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._started = threading.Event()
         self._failed: Exception | None = None
         self._closing = threading.Event()
@@ -62,6 +66,10 @@ class Inbox:
         self._started.wait()
         if self._failed is not None:
             raise unreachable(self._failed) from self._failed
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Have the inbox's thread make a call, within 0.2 s: a message must be settled where it is consumed."""
+        self._calls.put(call)
 
     def close(self) -> None:
         """Stop consuming, delete a temporary queue, end the thread. Takes less than a second."""
@@ -90,13 +98,26 @@ class Inbox:
             queues.ensure(connection, queue)
         channel: Any = connection.channel()
         queue = self._queue(channel)
-        with Consumer(channel, [queue], on_message=self._on_message, auto_declare=False, prefetch_count=100):
+        with Consumer(channel, [queue], on_message=self._on_message, auto_declare=False, prefetch_count=self._prefetch):
             self._started.set()
             while not self._closing.is_set():
+                self._make_calls()
                 try:
                     connection.drain_events(timeout=_TICK)
                 except TimeoutError:
                     continue
+            self._make_calls()
         channel.close()  # before the queue goes: it gives back what was not settled
         if self._temporary:
             queues.delete(connection, self._queue.name)
+
+    def _make_calls(self) -> None:
+        while True:
+            try:
+                call = self._calls.get_nowait()
+            except Empty:
+                return
+            try:
+                call()
+            except Exception as error:
+                logger.warning("a message could not be settled; it comes again: %s", error)

@@ -154,8 +154,10 @@ class Receipts:
             try:
                 answer = self._change_visibility(url, entries, self._visibility_timeout)
             except (BotoCoreError, ClientError, OSError) as error:
-                logger.warning("cannot renew %d lease(s), will try again: %s", len(batch), error)
-                lapses_at, failed = now + self._renew_from() + 1.0, set[int]()
+                again = _passing(error)
+                logger.warning("cannot renew %d lease(s)%s: %s", len(batch), ", will try again" * again, error)
+                lapses_at = now + self._renew_from() + 1.0
+                failed = set[int]() if again else set(range(len(batch)))
             else:
                 lapses_at = now + self._visibility_timeout
                 failed = {int(entry["Id"]) for entry in answer.get("Failed", ())}
@@ -187,7 +189,8 @@ def _queue_is_gone(error: Any) -> bool:
 
 
 def _passing(error: Any) -> bool:
-    """Whether trying again may help: the network, or a 5xx of SQS; not a deleted queue or a lack of rights."""
+    """Whether trying again may help: the network, throttling, or a 5xx of SQS; not a deleted queue, not rights."""
     if isinstance(error, ClientError):
-        return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500
+        code = error.response.get("Error", {}).get("Code", "")
+        return "Throttl" in code or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500
     return True

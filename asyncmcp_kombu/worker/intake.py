@@ -19,9 +19,9 @@ from kombu.messaging import Consumer
 from vine import promise
 
 from asyncmcp_kombu.broker import queues
-from asyncmcp_kombu.envelope import Envelope, parse
-from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError, ReplyAddressRefused
-from asyncmcp_kombu.server.replies import Replies
+from asyncmcp_kombu.envelope import Envelope
+from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError
+from asyncmcp_kombu.server.admission import admit, refuse
 from asyncmcp_kombu.worker.call import HEADER, CallMessage, arguments_of, call_id, to_header
 from asyncmcp_kombu.worker.process import process_of
 from asyncmcp_kombu.worker.registry import tools_of
@@ -84,22 +84,17 @@ class Intake(bootsteps.StartStopStep):
             self._admit(c, message)
         except EnvelopeError as error:
             self._refuse(c, message, error)
-        except Exception:
-            logger.exception("a request could not be taken; it goes back to the queue")
-            message.reject_log_error(logger, c.connection_errors, requeue=True)
+        except Exception as error:  # whatever it is, it would happen again: no way back to the queue
+            logger.exception("a request could not be taken")
+            self._refuse(c, message, EnvelopeError(f"the worker could not take the request: {type(error).__name__}"))
 
     def _admit(self, c: Any, message: Any) -> None:
-        request = parse(message.body, message.headers or {}, max_bytes=self._served.settings.max_message_bytes)
+        limit = self._served.settings.max_message_bytes
+        request = admit(message.body, message.headers or {}, self._topology, limit)
         if request.kind != "request":
             logger.debug("ignored a %s %s", request.kind, request.method)
             message.ack_log_error(logger, c.connection_errors)
             return
-        if request.reply_to is None or not self._topology.allows_reply_to(request.reply_to):
-            raise ReplyAddressRefused(
-                f"reply address {request.reply_to!r}: a reply queue of this server is expected "
-                f"({self._topology.reply('…')})",
-                request_id=request.request_id,
-            )
         if request.expired():
             logger.info("dropped %s %s: its caller waits no longer", request.method, request.name or "")
             message.ack_log_error(logger, c.connection_errors)
@@ -108,8 +103,7 @@ class Intake(bootsteps.StartStopStep):
 
     def _hand_over(self, c: Any, message: Any, request: Envelope) -> None:
         """To the strategy of the tool's Celery task, or to the queue that the tool is routed to."""
-        known = arguments_of(request) is not None and request.name in c.app.tasks
-        tool = self._tools.get(request.name or "") if known else None
+        tool = self._tools.get(request.name or "") if arguments_of(request) is not None else None
         queue = getattr(tool, "queue", None)
         if tool is not None and queue and queue not in (self._topology.requests, self._topology.jobs):
             self._forward(c, message, request, queue)
@@ -138,25 +132,9 @@ class Intake(bootsteps.StartStopStep):
         self._settle_after(c, message, self._forwarder.submit(publish))
 
     def _refuse(self, c: Any, message: Any, error: EnvelopeError) -> None:
-        """Tell the sender where it left an address that may be used; else keep the message as a dead letter."""
-        headers = message.headers or {}
-        address = headers.get("ReplyTo")
+        logger.warning("refused a message on %s: %s", self._topology.requests, error)
         publisher = process_of(c.app).publisher
-        if isinstance(address, str) and self._topology.allows_reply_to(address):
-            logger.warning("refused a request: %s", error)
-            sender = Envelope(
-                body=b"",
-                message={"id": error.request_id},
-                timestamp=0.0,
-                client_id=headers.get("ClientId"),
-                reply_to=address,
-            )
-            done = Replies(sender, publisher.publish).error(error.error_data())
-        else:
-            logger.warning("refused a request, kept in %s: %s", self._topology.dead, error)
-            body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
-            done = publisher.publish_raw(self._topology.dead, body, {"MessageType": "dead", "Reason": error.reason})
-        self._settle_after(c, message, done)
+        self._settle_after(c, message, refuse(message.body, message.headers or {}, error, self._topology, publisher))
 
     def _settle_after(self, c: Any, message: Any, done: Future[Any]) -> None:
         """Acknowledge when `done` succeeded; give the message back when the broker was away."""

@@ -74,6 +74,7 @@ class Driver:
         self.settings = Settings(broker_url=SecretStr(broker_url), prefix=prefix, **settings)
         self._closing: list[Callable[[], None]] = []
         self._queues: list[str] = []
+        self._sender: Publisher | None = None
 
     def connect(self) -> Connection:
         return connect(self.url, self.settings)
@@ -97,8 +98,8 @@ class Driver:
 
     def send(self, queue: KombuQueue, *envelopes: Envelope) -> None:
         """Publish in this order and wait until the broker has accepted all."""
-        publisher = self.publisher()
-        for sent in [publisher.publish(queue.name, envelope) for envelope in envelopes]:
+        self._sender = self._sender or self.publisher()
+        for sent in [self._sender.publish(queue.name, envelope) for envelope in envelopes]:
             sent.result(SOON)
 
     def inbox(self, queue: KombuQueue, arrivals: Callable[[Any], None], *, temporary: bool = False) -> Inbox:

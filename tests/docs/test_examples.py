@@ -78,6 +78,25 @@ def test_the_tools_of_the_tools_page(sqs_url: str, tmp_path: Path) -> None:
         cleanup_queues(sqs_url, settings.prefix)
 
 
+def test_the_server_of_the_serve_page(sqs_url: str, tmp_path: Path) -> None:
+    (example,) = code_of("docs/serve.md")
+    (tmp_path / "notes.py").write_text(example)
+    settings = Settings(broker_url=sqs_url, prefix=new_prefix(), server="notes")
+    env = {**os.environ, "ASYNCMCP_BROKER_URL": sqs_url, "ASYNCMCP_PREFIX": settings.prefix}
+    process = subprocess.Popen([sys.executable, str(tmp_path / "notes.py")], env=env)
+
+    async def call() -> None:
+        async with Client(kombu_client(settings=settings), read_timeout_seconds=20) as client:
+            assert (await client.call_tool("shout", {"text": "hi"})).structured_content == {"result": "HI"}
+
+    try:
+        anyio.run(call)
+    finally:
+        process.terminate()
+        process.wait(10)
+        cleanup_queues(sqs_url, settings.prefix)
+
+
 def test_the_embedded_sqs_from_python(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = code_of("docs/local.md")
     exec(compile(example, "local.md", "exec"), {})

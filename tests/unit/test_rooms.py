@@ -52,7 +52,7 @@ def test_a_file_is_one_idea_of_at_most_400_lines(path: Path) -> None:
     [
         ("asyncmcp_kombu", ["celery", "kombu", "boto3", "mcp"]),
         ("asyncmcp_kombu.client.transport", ["celery", "boto3"]),
-        ("asyncmcp_kombu.server.dispatch", ["celery", "boto3"]),
+        ("asyncmcp_kombu.server.serve", ["celery", "boto3"]),
         ("asyncmcp_kombu.worker.intake", ["boto3"]),
     ],
 )

@@ -40,9 +40,9 @@ def _redis(settings: Settings) -> Options:
         "unacked_restore_throttle": 1,
         # Kombu's default keys are shared by all users of a database: one with a shorter timeout would give
         # away what another still holds.
-        "unacked_key": f"{settings.prefix}unacked-{timeout}",
-        "unacked_index_key": f"{settings.prefix}unacked-index-{timeout}",
-        "unacked_mutex_key": f"{settings.prefix}unacked-mutex-{timeout}",
+        "unacked_key": f"{settings.prefix}unacked",
+        "unacked_index_key": f"{settings.prefix}unacked-index",
+        "unacked_mutex_key": f"{settings.prefix}unacked-mutex",
         "socket_keepalive": True,
         # Kombu's name for the BRPOP timeout, which bounds how long closing takes.
         "polling_interval": 0.5,

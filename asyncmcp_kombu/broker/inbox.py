@@ -51,6 +51,7 @@ class Inbox:
         self._connect, self._queue, self._on_message = connect, queue, on_message
         self._also, self._temporary, self._prefetch = also, temporary, prefetch
         self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
+        self._wake_transport: Callable[[], None] | None = None
         self._started = threading.Event()
         self._failed: Exception | None = None
         self._closing = threading.Event()
@@ -70,11 +71,19 @@ class Inbox:
     def call_soon(self, call: Callable[[], object]) -> None:
         """Have the inbox's thread make a call, within 0.2 s: a message must be settled where it is consumed."""
         self._calls.put(call)
+        self._wake()
 
     def close(self) -> None:
         """Stop consuming, delete a temporary queue, end the thread. Takes less than a second."""
         self._closing.set()
+        self._wake()
         self._thread.join(5.0)
+
+    def _wake(self) -> None:
+        """Where the transport can, end the wait for messages; elsewhere it ends within a tick."""
+        wake = self._wake_transport
+        if wake is not None:
+            wake()
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE
@@ -97,6 +106,7 @@ class Inbox:
         for queue in (*self._also, self._queue):
             queues.ensure(connection, queue)
         channel: Any = connection.channel()
+        self._wake_transport = getattr(connection.transport, "wake", None)
         queue = self._queue(channel)
         with Consumer(channel, [queue], on_message=self._on_message, auto_declare=False, prefetch_count=self._prefetch):
             self._started.set()

@@ -65,8 +65,9 @@ class Publisher:
     def publish(self, queue: str, envelope: Envelope) -> Future[None]:
         """Send an envelope; the future is done when the broker has accepted it.
 
-        Its exception is one of: MessageTooLarge, QueueNotFound, PublishError (refused), BrokerUnreachable
-        (not accepted, or not known to be).
+        Its exception is one of: MessageTooLarge, QueueNotFound (on SQS; RabbitMQ drops a message for a queue
+        that does not exist, Redis makes the list), PublishError (refused), BrokerUnreachable (not accepted, or
+        not known to be).
         """
         return self.publish_raw(queue, envelope.body, envelope.headers())
 
@@ -148,13 +149,18 @@ class Publisher:
         return attempt == 0 or (time.monotonic() < order.give_up_at and not self._closing.is_set())
 
     def _attempt(self, batch: list[_Order]) -> Sequence[Exception | None]:
+        """What became of each message; never raises, for an exception would end the thread for all."""
         if len(batch) > 1:
             try:
                 channel: Any = self._connected().channel
             except Exception as error:
                 return [unreachable(error)] * len(batch)
             if hasattr(channel, "put_many"):
-                return channel.put_many([(order.queue, _virtual(channel, order)) for order in batch])
+                try:
+                    return channel.put_many([(order.queue, _virtual(channel, order)) for order in batch])
+                except Exception as error:
+                    logger.exception("a batch could not be sent")
+                    return [PublishError(f"the batch could not be sent: {error}")] * len(batch)
         return [self._publish_one(order) for order in batch]
 
     def _publish_one(self, order: _Order) -> Exception | None:

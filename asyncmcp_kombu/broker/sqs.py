@@ -243,7 +243,7 @@ class Transport(SQS.Transport):
         self._clients: dict[str, Any] = {}
         self._polls: InterruptibleRequests | None = None
         self.interruptions = 0
-        self._arrivals: queues.SimpleQueue[tuple[Channel, str, dict[str, Any]]] = queues.SimpleQueue()
+        self._arrivals: queues.SimpleQueue[tuple[Channel, str, dict[str, Any]] | None] = queues.SimpleQueue()
         self._waiting: dict[int, int] = {}
         self._hub: Any = None
         self._bell: socket.socket | None = None
@@ -317,11 +317,17 @@ class Transport(SQS.Transport):
         """Messages that have arrived for the channel and are not delivered yet."""
         return self._waiting.get(id(channel), 0)
 
+    def wake(self) -> None:
+        """Have a `drain_events` that waits in another thread return at once, with TimeoutError."""
+        self._arrivals.put(None)
+
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
         try:
             arrival = self._arrivals.get(timeout=timeout)
         except queues.Empty:
             raise TimeoutError from None
+        if arrival is None:
+            raise TimeoutError
         self._deliver_arrival(*arrival)
         self._deliver_arrivals()
 
@@ -331,9 +337,17 @@ class Transport(SQS.Transport):
                 arrival = self._arrivals.get_nowait()
             except queues.Empty:
                 return
-            self._deliver_arrival(*arrival)
+            if arrival is not None:
+                self._deliver_arrival(*arrival)
 
     def _deliver_arrival(self, channel: Channel, queue: str, payload: dict[str, Any]) -> None:
+        try:
+            self._hand_over(channel, queue, payload)
+        finally:
+            with self._lock:
+                self._waiting[id(channel)] -= 1
+
+    def _hand_over(self, channel: Channel, queue: str, payload: dict[str, Any]) -> None:
         receipt = _receipt_of(payload)
         callbacks: dict[str, Any] = self._callbacks or {}
         callback = callbacks.get(queue)
@@ -344,18 +358,17 @@ class Transport(SQS.Transport):
             callback(payload)
         else:
             callback(payload)
-        with self._lock:
-            self._waiting[id(channel)] -= 1
 
     def close_connection(self, connection: Any) -> None:
         self._leave_event_loop()
         super().close_connection(connection)
         while True:
             try:
-                _, _, payload = self._arrivals.get_nowait()
+                arrival = self._arrivals.get_nowait()
             except queues.Empty:
                 break
-            self.receipts.release(_receipt_of(payload))
+            if arrival is not None:
+                self.receipts.release(_receipt_of(arrival[2]))
         self.receipts.close()
         for client in self._clients.values():
             client.close()

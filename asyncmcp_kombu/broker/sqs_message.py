@@ -31,7 +31,9 @@ def to_entry(queue_url: str, message: dict[str, Any]) -> dict[str, Any]:
     properties = message["properties"]
     entry: dict[str, Any] = {"QueueUrl": queue_url}
     if is_envelope(message):
-        entry["MessageBody"] = bytes_to_str(message["body"])
+        # SQS refuses these two characters, which JSON can escape.
+        text = bytes_to_str(message["body"])
+        entry["MessageBody"] = text.replace("\ufffe", "\\ufffe").replace("\uffff", "\\uffff")
         entry["MessageAttributes"] = to_attributes(message["headers"])
     else:
         entry["MessageBody"] = dumps(message)

@@ -104,15 +104,18 @@ class Receipts:
             failed = self._carry_out(orders)
             self._renew(due)
             if failed:
+                retry_at = time.monotonic() + _RETRY_AFTER
                 with self._changed:
                     self._orders.extend(failed)
-                    self._changed.wait(_RETRY_AFTER)
+                    while not self._closing and time.monotonic() < retry_at:
+                        self._changed.wait(retry_at - time.monotonic())
 
     def _renew_from(self) -> float:
         return self._visibility_timeout * 2 / 3
 
     def _due(self) -> list[Receipt]:
-        threshold = time.monotonic() + self._renew_from()
+        # A little early, so that leases taken one after the other are renewed together.
+        threshold = time.monotonic() + self._renew_from() + self._visibility_timeout / 10
         return [receipt for receipt, lapses_at in self._lapses_at.items() if lapses_at <= threshold]
 
     def _until_due(self) -> float | None:

@@ -30,9 +30,9 @@ Deliver = Callable[[Envelope], None]
 
 
 class _Key(NamedTuple):
-    pid: int  # threads do not survive a fork, so a child opens its own
     broker_url: str
     topology: Topology
+    max_message_bytes: int
 
 
 class Mailbox:
@@ -105,13 +105,23 @@ _open: dict[_Key, tuple[Mailbox, int]] = {}
 _opening: dict[_Key, threading.Lock] = {}
 
 
+def _forget_the_parents() -> None:
+    global _lock  # noqa: PLW0603  it may have been held by another thread when the process was forked
+    _lock = threading.Lock()
+    _open.clear()
+    _opening.clear()
+
+
+os.register_at_fork(after_in_child=_forget_the_parents)
+
+
 def open_mailbox(settings: Settings, topology: Topology) -> Mailbox:
     """This process's mailbox, opened if need be. Blocks meanwhile: call it in a thread.
 
     Raises:
         BrokerUnreachable: there was none, and the broker cannot be reached.
     """
-    key = _Key(os.getpid(), settings.broker_url.get_secret_value(), topology)
+    key = _Key(settings.broker_url.get_secret_value(), topology, settings.max_message_bytes)
     with _lock:
         one_at_a_time = _opening.setdefault(key, threading.Lock())
     with one_at_a_time:

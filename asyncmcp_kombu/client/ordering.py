@@ -31,7 +31,7 @@ class Ordering:
 
     def __init__(self, patience: float = PATIENCE) -> None:
         self._patience = patience
-        self._sequences: dict[str, _Sequence] = {}
+        self._sequences: OrderedDict[str, _Sequence] = OrderedDict()
         self._answered: OrderedDict[str, None] = OrderedDict()
 
     def accept(self, envelope: Envelope) -> list[Envelope]:
@@ -42,6 +42,8 @@ class Ordering:
         if key in self._answered:
             return []
         sequence = self._sequences.setdefault(key, _Sequence())
+        if len(self._sequences) > _REMEMBERED:  # requests that were never answered
+            self._sequences.popitem(last=False)
         if envelope.sequence < sequence.expected:
             # A call that ran again counts anew from 0: what was seen is dropped, the response never is.
             return self._answer(key, sequence, envelope) if envelope.kind == "response" else []

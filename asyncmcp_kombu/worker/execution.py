@@ -18,7 +18,7 @@ from billiard.common import terminate_handler_fired
 from celery import Task
 from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
 from mcp.shared.exceptions import MCPError
-from mcp_types.jsonrpc import ErrorData
+from mcp_types.jsonrpc import INTERNAL_ERROR, ErrorData
 
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.errors import (
@@ -134,13 +134,20 @@ class Call:
             self._body.cancel()
 
     def _reply(self, answer: Answer) -> None:
-        sent = self._replies.error(answer) if isinstance(answer, ErrorData) else self._replies.result(answer)
         try:
-            self._accepted(sent)
+            self._accepted(self._send(answer))
         except MessageTooLarge as error:
             told = ReplyTooLarge(f"the tool finished, but its answer cannot be sent: {error}")
             self._failure = self._failure or told
             self._accepted(self._replies.error(told.error_data()))
+
+    def _send(self, answer: Answer) -> Future[None]:
+        try:
+            return self._replies.error(answer) if isinstance(answer, ErrorData) else self._replies.result(answer)
+        except Exception as error:  # it cannot be written as JSON
+            self._failure = self._failure or error
+            told = ErrorData(code=INTERNAL_ERROR, message="the tool's answer cannot be encoded")
+            return self._replies.error(told)
 
     def _accepted(self, sent: Future[None]) -> None:
         try:

@@ -13,7 +13,7 @@ demo: $(VENV)/.demo ## an embedded SQS, a Celery worker, and a client that calls
 	@$(BIN)/asyncmcp-kombu demo
 
 test: $(VENV)/.dev ## all tests; those whose service is not running are skipped, and fail when CI is set
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .

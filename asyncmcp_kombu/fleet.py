@@ -79,7 +79,7 @@ def _defaults(served: Served) -> dict[str, Any]:
         # A call that waits behind a long one cannot be taken by an idle worker.
         "worker_prefetch_multiplier": 1,
         # How long Celery waits for the result of a child that has died (its own default: 10 s).
-        "worker_lost_wait": 1.0,
+        "worker_lost_wait": 0.5,
     }
 
 

@@ -1,4 +1,4 @@
-"""Consumer: Celery's, with acknowledgements that do not wait for the next event.
+"""Consumer: Celery's, with acknowledgements that do not wait for the next event, and dead children noticed soon.
 
 Kombu's event loop runs what `call_soon` was given before it polls, and not what that in turn scheduled: an
 acknowledgement from within a callback waits until some socket is readable or a timer fires, up to a second
@@ -16,6 +16,8 @@ from celery.worker.consumer import Consumer as CeleryConsumer
 
 logger = get_logger(__name__)
 
+_MAINTENANCE = 1.0
+
 
 class Consumer(CeleryConsumer):
     """Named in Celery's setting `worker_consumer` by `serve_mcp`."""
@@ -25,6 +27,17 @@ class Consumer(CeleryConsumer):
     def start(self) -> None:
         self._thread = threading.get_ident()
         super().start()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Look after the prefork pool every second: Celery does every five, and a caller waits for a dead child.
+
+        Private name used: `TaskPool._pool`, whose `maintain_pool` notices lost jobs (Celery 5.7, billiard 4.3).
+        tests/fleet/test_no_silence.py takes long when it goes.
+        """
+        super().register_with_event_loop(hub)
+        maintain = getattr(getattr(self.pool, "_pool", None), "maintain_pool", None)
+        if maintain is not None:
+            hub.call_repeatedly(_MAINTENANCE, maintain)
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Settle at once in the consumer's own thread; from another one, through the event loop, which wakes."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import anyio
-import sniffio
+import anyio.lowlevel
 
 T = TypeVar("T")
 CallSoon = Callable[[Callable[[], Any]], Any]
@@ -16,11 +15,8 @@ CallSoon = Callable[[Callable[[], Any]], Any]
 
 def call_soon() -> CallSoon:
     """A function by which other threads schedule a call on the event loop that is running here."""
-    if sniffio.current_async_library() == "trio":
-        import trio
-
-        return trio.lowlevel.current_trio_token().run_sync_soon
-    return asyncio.get_running_loop().call_soon_threadsafe
+    native: Any = anyio.lowlevel.current_token().native_token  # asyncio's event loop, or trio's token
+    return getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
 
 
 async def wait_for(future: Future[T]) -> T:

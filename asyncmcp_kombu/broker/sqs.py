@@ -6,15 +6,13 @@ per consumed queue and one for receipts. The thread that drains events, or the w
 takes messages that have arrived; it never makes a request to receive, acknowledge or give back.
 
 Private names of Kombu 5.7 used here: Channel._put, _update_queue_cache, _resolve_queue_url, _new_boto_client,
-_size, _queue_cache, _noack_queues, _tag_to_queue; QoS._delivered, _flush, _on_collect; Transport._callbacks.
+_size, _queue_cache, _noack_queues, _tag_to_queue; QoS._delivered, _flush, _on_collect; Transport._callbacks,
+_avail_channels.
 tests/brokers/test_sqs_names.py fails when one goes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import queue as queues
-import socket
 import threading
 import time
 from functools import partial
@@ -25,6 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kombu.transport import SQS, virtual
 from kombu.transport.SQS.exceptions import DoesNotExistQueueException, UndefinedQueueException
 
+from asyncmcp_kombu.broker.sqs_arrivals import Arrivals
 from asyncmcp_kombu.broker.sqs_http import InterruptibleRequests
 from asyncmcp_kombu.broker.sqs_message import to_entry, to_payload
 from asyncmcp_kombu.broker.sqs_poller import Poller
@@ -32,7 +31,7 @@ from asyncmcp_kombu.broker.sqs_receipts import Receipt, Receipts
 from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE, Outcome, check_size, explain, send_all
 from asyncmcp_kombu.envelope import MAX_BYTES
 
-_JOIN = 2.0
+_BUSY_POLL, _JOIN = 0.15, 2.0
 
 
 class QoS(virtual.QoS):
@@ -174,6 +173,9 @@ class Channel(SQS.Channel):
         poller = self._pollers.pop(queue, None) if queue is not None else None
         if poller is not None:
             poller.stop()
+            # Under traffic a poll returns by itself at once; an interrupted one may take messages with it, which
+            # then come again only when their lease has lapsed.
+            poller.join(_BUSY_POLL)
             give_up_at = time.monotonic() + _JOIN
             while poller.is_alive() and time.monotonic() < give_up_at:
                 self.connection.interrupt_polls()  # again, because a poll may just be starting
@@ -243,16 +245,25 @@ class Transport(SQS.Transport):
         self._clients: dict[str, Any] = {}
         self._polls: InterruptibleRequests | None = None
         self.interruptions = 0
-        self._arrivals: queues.SimpleQueue[tuple[Channel, str, dict[str, Any]] | None] = queues.SimpleQueue()
-        self._waiting: dict[int, int] = {}
-        self._hub: Any = None
-        self._bell: socket.socket | None = None
-        self._bell_end: socket.socket | None = None
+        self._arrivals = Arrivals(self._hand_over)
         options = client.transport_options
         self.receipts = Receipts(
             lambda: self._clients["requests"],
             int(options.get("visibility_timeout", Channel.default_visibility_timeout)),
         )
+
+    def establish_connection(self) -> Any:
+        """Ask SQS something, so that a broker that is away is noticed here, where Kombu tries again with pauses."""
+        connection = super().establish_connection()
+        channel: Channel = self._avail_channels[-1]
+        try:
+            channel.sqs().list_queues(MaxResults=1)
+        except ClientError:
+            pass  # it answers; whether it allows this is of no interest
+        except BaseException:
+            self._avail_channels.pop().close()
+            raise
+        return connection
 
     def client_for(self, channel: Channel, purpose: str) -> Any:
         """The boto3 client for `requests`, or the one for `polls`, whose requests can be interrupted."""
@@ -276,76 +287,25 @@ class Transport(SQS.Transport):
             self._polls.interrupt()
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
-        """Arrivals ring a bell that the hub listens to. A hub that has nothing to read naps for 0.1 s instead
-        of polling, and would hear neither arrivals nor acknowledgements meanwhile (Kombu 5.7)."""
-        self._leave_event_loop()
-        self._bell, self._bell_end = socket.socketpair()
-        self._bell.setblocking(False)
-        self._bell_end.setblocking(False)
-        loop.add_reader(self._bell, self._on_bell)
-        self._hub = loop
-
-    def _on_bell(self) -> None:
-        with contextlib.suppress(OSError):
-            while self._bell is not None and self._bell.recv(4096):
-                pass
-        self._deliver_arrivals()
-
-    def _leave_event_loop(self) -> None:
-        hub, bell, end = self._hub, self._bell, self._bell_end
-        self._hub = self._bell = self._bell_end = None
-        if bell is not None and end is not None:
-            hub.remove_reader(bell)
-            bell.close()
-            end.close()
+        self._arrivals.join_event_loop(loop)
 
     # --- arrivals: from the pollers' threads to the thread that drains, or to the hub ---
 
     def arrived(self, channel: Channel, queue: str, messages: list[dict[str, Any]]) -> None:
         for payload in messages:
             self.receipts.hold(_receipt_of(payload))
-        with self._lock:
-            self._waiting[id(channel)] = self._waiting.get(id(channel), 0) + len(messages)
-        for payload in messages:
-            self._arrivals.put((channel, queue, payload))
-        bell = self._bell_end
-        if bell is not None:
-            with contextlib.suppress(OSError):  # full: it rings already; closed: nobody listens any more
-                bell.send(b"\0")
+        self._arrivals.put(channel, queue, messages)
 
     def waiting(self, channel: Channel) -> int:
         """Messages that have arrived for the channel and are not delivered yet."""
-        return self._waiting.get(id(channel), 0)
+        return self._arrivals.waiting(channel)
 
     def wake(self) -> None:
         """Have a `drain_events` that waits in another thread return at once, with TimeoutError."""
-        self._arrivals.put(None)
+        self._arrivals.wake()
 
     def drain_events(self, connection: Any, timeout: float | None = None) -> None:
-        try:
-            arrival = self._arrivals.get(timeout=timeout)
-        except queues.Empty:
-            raise TimeoutError from None
-        if arrival is None:
-            raise TimeoutError
-        self._deliver_arrival(*arrival)
-        self._deliver_arrivals()
-
-    def _deliver_arrivals(self) -> None:
-        while True:
-            try:
-                arrival = self._arrivals.get_nowait()
-            except queues.Empty:
-                return
-            if arrival is not None:
-                self._deliver_arrival(*arrival)
-
-    def _deliver_arrival(self, channel: Channel, queue: str, payload: dict[str, Any]) -> None:
-        try:
-            self._hand_over(channel, queue, payload)
-        finally:
-            with self._lock:
-                self._waiting[id(channel)] -= 1
+        self._arrivals.deliver(timeout)
 
     def _hand_over(self, channel: Channel, queue: str, payload: dict[str, Any]) -> None:
         receipt = _receipt_of(payload)
@@ -360,15 +320,10 @@ class Transport(SQS.Transport):
             callback(payload)
 
     def close_connection(self, connection: Any) -> None:
-        self._leave_event_loop()
+        self._arrivals.leave_event_loop()
         super().close_connection(connection)
-        while True:
-            try:
-                arrival = self._arrivals.get_nowait()
-            except queues.Empty:
-                break
-            if arrival is not None:
-                self.receipts.release(_receipt_of(arrival[2]))
+        for payload in self._arrivals.taken_back():
+            self.receipts.release(_receipt_of(payload))
         self.receipts.close()
         for client in self._clients.values():
             client.close()
@@ -385,7 +340,3 @@ def _receipt_of(payload: dict[str, Any]) -> Receipt:
 
 def _missing(text: str) -> ClientError:
     return ClientError({"Error": {"Code": "QueueDoesNotExist", "Message": text}}, "GetQueueUrl")
-
-
-# `drain_events` must raise what Kombu's callers expect, and they expect socket.timeout.
-assert socket.timeout is TimeoutError

@@ -46,6 +46,7 @@ def demo(
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` has it ignored
 
     async def command() -> None:
         started = time.monotonic()

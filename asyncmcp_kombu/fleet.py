@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from celery import Celery
 from celery.app import trace
+from celery.concurrency import get_implementation
 from celery.signals import worker_init
 from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
@@ -98,7 +99,12 @@ def _prepare(worker: Any, served: Served) -> None:
             )
         tools = register_tools(app, served)
         sync_tools = {name: task for name, task in tools.items() if task.mcp_function is None}
-        check_time_limits(sync_tools, worker.pool_cls.__module__, soft=worker.soft_time_limit, hard=worker.time_limit)
+        check_time_limits(
+            sync_tools,
+            get_implementation(worker.pool_cls).__module__,
+            soft=worker.soft_time_limit,
+            hard=worker.time_limit,
+        )
     except ConfigurationError as error:
         raise SystemExit(f"asyncmcp-kombu: {error}") from error
     # Celery's own line has no arguments; its strategy looks this constant of Celery 5.7 up for each message.

@@ -45,6 +45,19 @@ def memory_large() -> str:
     return "x" * 1_100_000
 
 
+@mcp_task(autoretry_for=(ValueError,), max_retries=2, default_retry_delay=0)
+def memory_retries() -> str:
+    """Fail each time."""
+    raise ValueError("again")
+
+
+@mcp_task(time_limit=1)
+async def memory_hangs() -> str:
+    """Run into the time limit."""
+    await anyio.sleep(60)
+    return "never"
+
+
 @pytest.fixture(params=["solo", "threads"])
 def settings(request: pytest.FixtureRequest) -> Generator[Settings]:
     settings = Settings(broker_url="memory://", prefix=new_prefix(), server="inprocess")
@@ -74,6 +87,10 @@ async def test_the_whole_road_in_one_process(settings: Settings) -> None:
         with pytest.raises(MCPError) as caught:
             await client.call_tool("memory_large", {})
         assert caught.value.error.code == -32014
+        assert (await client.call_tool("memory_retries", {})).is_error
+        with pytest.raises(MCPError) as caught:
+            await client.call_tool("memory_hangs", {})
+        assert caught.value.error.code == -32011
 
         answers: list[int] = []
 

@@ -58,13 +58,7 @@ class Arrivals:
 
     def taken_back(self) -> Iterator[Payload]:
         """What was not delivered, when the connection closes."""
-        while True:
-            try:
-                arrival = self._queue.get_nowait()
-            except queues.Empty:
-                return
-            if arrival is not None:
-                yield arrival[2]
+        return (payload for _, _, payload in self._rest())
 
     def join_event_loop(self, loop: Any) -> None:
         """Ring a bell that Kombu's hub listens to. A hub that has nothing to read naps for 0.1 s instead of
@@ -91,13 +85,18 @@ class Arrivals:
         self._deliver_rest()
 
     def _deliver_rest(self) -> None:
+        for arrival in self._rest():
+            self._hand_over(*arrival)
+
+    def _rest(self) -> Iterator[tuple[Any, str, Payload]]:
+        """Takes what is there now."""
         while True:
             try:
                 arrival = self._queue.get_nowait()
             except queues.Empty:
                 return
             if arrival is not None:
-                self._hand_over(*arrival)
+                yield arrival
 
     def _hand_over(self, channel: Any, queue: str, payload: Payload) -> None:
         try:

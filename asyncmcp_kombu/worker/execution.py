@@ -109,8 +109,6 @@ class Call:
             await anyio.sleep_forever()
         except CallError as error:
             self._failure = error
-            if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
-                self._exit = error.__cause__
             raise MCPError.from_error_data(error.error_data()) from error
         except Exception as error:
             self._failure = error

@@ -100,8 +100,8 @@ def _serve_beside(own: Server[Any], ours: MCPServer[Any], names: frozenset[str])
         return result
 
     async def call_tool(ctx: ServerRequestContext[Any], params: CallToolRequestParams) -> Any:
-        mine = params.name in names or call_own is None
-        return await (call_ours if mine or call_own is None else call_own).handler(ctx, params)
+        entry = call_ours if call_own is None or params.name in names else call_own
+        return await entry.handler(ctx, params)
 
     own.add_request_handler("tools/list", PaginatedRequestParams, list_tools)
     own.add_request_handler("tools/call", CallToolRequestParams, call_tool)

@@ -4,10 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check clean
+.PHONY: help demo test lint types check conformance clean
 
 help: ## this text
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo ## an embedded SQS, a Celery worker, and a client that calls its tools
 	@$(BIN)/asyncmcp-kombu demo
@@ -23,6 +23,10 @@ types: $(VENV)/.dev ## pyright, strict
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 check: lint types test ## lint, types and tests
+
+conformance: $(VENV)/.dev ## the official MCP conformance suite and the MCP Inspector, over a queue; needs npm
+	$(BIN)/python -m tests.conformance single fleet
+	$(BIN)/python -m tests.conformance.inspector
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist

@@ -31,6 +31,10 @@ MAX_BYTES = 1_048_576
 """The largest message in bytes, attributes included. SQS's own limit (since August 2025), and our default
 on every broker. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
 
+CLOSE_STREAM = "notifications/asyncmcp/close_sse_stream"
+"""Sent for a request of a handshake version whose handler wants the HTTP stream in front of it closed (the SDK's
+`close_sse_stream`): a bridge closes it, and its client resumes. No other client hears of it."""
+
 Headers = dict[str, str | int | float]
 Kind = Literal["request", "notification", "response"]
 
@@ -53,7 +57,9 @@ class Envelope:
         message: the same, decoded.
         timestamp, expires_at: epoch seconds. After `expires_at` nobody waits for the answer.
         sequence: place among the messages that answer one request; the response is the last.
-        related_request: on a server's notification, the request that it belongs to.
+        related_request: on a server's notification or request, the client's request that it belongs to.
+        sender: whom the broker vouches for as the sender (SQS: the IAM identity); never read from a header.
+        audience: on what comes from an exchange, whom it is for: a client id, or `*` for everyone.
     """
 
     body: bytes = field(repr=False)
@@ -66,6 +72,8 @@ class Envelope:
     protocol_version: str | None = None
     sequence: int | None = None
     related_request: RequestId | None = None
+    audience: str | None = None
+    sender: str | None = None
 
     @property
     def kind(self) -> Kind:
@@ -77,6 +85,11 @@ class Envelope:
     def request_id(self) -> RequestId | None:
         """The id of the request, of the request that is answered, or of the one a notification belongs to."""
         return self.message.get("id", self.related_request)
+
+    @property
+    def belongs_to(self) -> RequestId | None:
+        """The client's request that a message from the server is part of the answer to."""
+        return self.related_request if self.kind == "request" else self.request_id
 
     @property
     def method(self) -> str | None:
@@ -110,8 +123,10 @@ class Envelope:
             "ReplyTo": self.reply_to,
             "ExpiresAt": None if self.expires_at is None else round(self.expires_at, 3),
             "Sequence": self.sequence,
+            "Audience": self.audience,
+            "RelatedRequestId": _text_or_none(self.related_request) if self.kind == "request" else None,
             "ProtocolVersion": self.protocol_version,
-            "RequestId": None if self.request_id is None else str(self.request_id),
+            "RequestId": _text_or_none(self.request_id),
             "Method": self.method,
             "Name": name,
         }
@@ -173,6 +188,7 @@ def parse(body: bytes | str, headers: Mapping[str, Any], *, max_bytes: int = MAX
         protocol_version=_text(headers, "ProtocolVersion"),
         sequence=_whole(headers, "Sequence", request_id),
         related_request=_related(message, headers),
+        audience=_text(headers, "Audience"),
     )
     _check_mirrors(envelope, headers)
     return envelope
@@ -223,10 +239,14 @@ def _check_mirrors(envelope: Envelope, headers: Mapping[str, Any]) -> None:
 
 
 def _related(message: Mapping[str, Any], headers: Mapping[str, Any]) -> RequestId | None:
-    """The request that a server's notification belongs to: its attribute has no counterpart in the body."""
-    if "id" in message or "method" not in message:
+    """The request that a server's notification or request belongs to: the body has no such member."""
+    if "method" not in message:
         return None
-    return _text(headers, "RequestId")
+    return _text(headers, "RelatedRequestId" if "id" in message else "RequestId")
+
+
+def _text_or_none(request_id: RequestId | None) -> str | None:
+    return None if request_id is None else str(request_id)
 
 
 def _text(headers: Mapping[str, Any], name: str) -> str | None:

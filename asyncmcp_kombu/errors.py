@@ -1,7 +1,7 @@
 """One error tree: each error knows its JSON-RPC code and says what to do next.
 
 Codes -32768 to -32000 are JSON-RPC's; MCP 2026-07-28 leaves -32000 to -32019 to implementations (the SDK
-takes -32000 and -32001) and allots -32020 onwards itself. Ours are -32010 to -32015.
+takes -32000 and -32001) and allots -32020 onwards itself. Ours are -32010 to -32016.
 """
 
 from __future__ import annotations
@@ -92,6 +92,12 @@ class ReplyAddressRefused(EnvelopeError):
     reason = "reply-address"
 
 
+class SessionRefused(EnvelopeError):
+    """A request of a handshake-era version has no session id, or one that this server did not sign."""
+
+    reason = "session"
+
+
 class MessageTooLarge(EnvelopeError):
     """The message exceeds the limit of the broker or of the settings."""
 
@@ -177,3 +183,31 @@ class CallRejected(CallError):
 
     code = -32015
     reason = "rejected"
+
+
+class RetriesExhausted(CallError):
+    """The tool of a task failed, was tried again as often as it may be, and failed each time."""
+
+    code = -32016
+    reason = "retries-exhausted"
+
+
+# --- tasks, at the client ---------------------------------------------------------------------------------
+
+
+class TaskFailed(AsyncMcpError):
+    """A task has no result of its tool: it failed, was cancelled, or there is no task.
+
+    `task` is what the server said last, where there is a task; `result` what the tool answered at once.
+    """
+
+    reason = "task-failed"
+
+    def __init__(self, message: str, *, task: Any = None, result: Any = None) -> None:
+        super().__init__(message)
+        self.task, self.result = task, result
+
+    def error_data(self) -> ErrorData:
+        """The error that the server told of the task; else one that says how it ended."""
+        error: dict[str, Any] | None = None if self.task is None else self.task.error
+        return super().error_data() if error is None else ErrorData.model_validate(error)

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from celery import Celery
 from celery.app import trace
 from celery.concurrency import get_implementation
 from celery.signals import worker_init
-from mcp.server.lowlevel.server import Server
 from mcp.server.mcpserver import MCPServer
 
 from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.broker.connection import ROADS, transport_options, use_our_transports
 from asyncmcp_kombu.errors import ConfigurationError
+from asyncmcp_kombu.server.keys import secret_keys
+from asyncmcp_kombu.server.lowlevel import AnyServer, lowlevel_of
+from asyncmcp_kombu.server.request_state import share_request_state
 from asyncmcp_kombu.settings import Settings
+from asyncmcp_kombu.tasks.backend import OVERRIDES, default_result_backend
+from asyncmcp_kombu.tasks.cleanup import Cleanup, check_expiry
+from asyncmcp_kombu.tasks.install import install_tasks
+from asyncmcp_kombu.tasks.modes import longest_ttl
+from asyncmcp_kombu.tasks.runtime import TaskRuntime
 from asyncmcp_kombu.topology import Topology
+from asyncmcp_kombu.worker.control import Control, make_directory
 from asyncmcp_kombu.worker.intake import Intake
-from asyncmcp_kombu.worker.limits import check_time_limits
+from asyncmcp_kombu.worker.limits import check_terminate, check_time_limits
 from asyncmcp_kombu.worker.registry import register_tools
 from asyncmcp_kombu.worker.served import REQUEST_TASK, Served, remember, served_by
 from asyncmcp_kombu.worker.tool import McpTask
 
 
-def serve_mcp(
-    app: Celery, server: MCPServer[Any] | Server[Any] | None = None, *, settings: Settings | None = None
-) -> None:
+def serve_mcp(app: Celery, server: AnyServer | None = None, *, settings: Settings | None = None) -> None:
     """Make the workers of a Celery app serve MCP under the server's name.
 
     Args:
         app: the app. Its own broker, result backend and queues are used where it configures them; else the
             broker of the settings, and a jobs queue named after the server.
-        server: an existing `MCPServer` or low-level `Server`; default: a new one with the app's name. Its
+        server: an existing `MCPServer`, low-level `Server` or FastMCP 4; default: a new one with the app's name. Its
             tools and every `@mcp_task` of the app are served.
         settings: default: from the environment.
 
@@ -44,22 +50,22 @@ def serve_mcp(
         raise ConfigurationError(f"app {app.main!r} serves MCP already; call serve_mcp once per app")
     if server is None:
         server = MCPServer(app.main or "workers")
-    elif not isinstance(cast(object, server), MCPServer | Server):
-        raise ConfigurationError(
-            f"server is a {type(server).__module__}.{type(server).__qualname__}; expected mcp.server.MCPServer or "
-            "mcp.server.lowlevel.Server"
-        )
     settings = settings or Settings()
-    served = Served(server, Topology(server.name, settings.prefix), settings)
+    topology = Topology(lowlevel_of(server).name, settings.prefix)
+    runtime = TaskRuntime(app, settings, topology)
+    served = Served(server, topology, settings, deferral=runtime)
     remember(app, served)
     use_our_transports()
     app.add_defaults(_defaults(served))
+    app.steps["consumer"].add(Control)
     app.steps["consumer"].add(Intake)
+    app.steps["consumer"].add(Cleanup)
+    app.loader.override_backends = {**OVERRIDES, **app.loader.override_backends}
     app.task(name=REQUEST_TASK, base=McpTask, acks_late=True, ignore_result=True)(_request_task)
 
     def prepare(sender: Any, **_: Any) -> None:
         if sender.app is app:
-            _prepare(sender, served)
+            _prepare(sender, served, runtime)
 
     worker_init.connect(prepare, weak=False)
 
@@ -72,6 +78,7 @@ def _defaults(served: Served) -> dict[str, Any]:
         "broker_url": url,
         "broker_transport_options": transport_options(url, settings),
         "broker_connection_retry_on_startup": True,
+        **default_result_backend(settings),
         "worker_consumer": "asyncmcp_kombu.worker.consumer:Consumer",
         "task_default_queue": topology.jobs,
         "task_default_exchange": "",
@@ -88,7 +95,7 @@ def _request_task() -> None:
     raise RuntimeError(f"the task {REQUEST_TASK!r} serves MCP requests and cannot be called")
 
 
-def _prepare(worker: Any, served: Served) -> None:
+def _prepare(worker: Any, served: Served, runtime: TaskRuntime) -> None:
     """Once per worker, before its pool starts: all modules are imported, so all tools are known."""
     app = worker.app
     try:
@@ -98,6 +105,11 @@ def _prepare(worker: Any, served: Served) -> None:
                 f"{', '.join(sorted(ROADS))}"
             )
         tools = register_tools(app, served)
+        keys = secret_keys(served.settings)
+        share_request_state(served.lowlevel, keys, at_least=longest_ttl(tools, served.settings))
+        install_tasks(served.lowlevel, runtime, tools)
+        check_expiry(app, tools, served.settings)
+        check_terminate(tools, get_implementation(worker.pool_cls).__module__)
         sync_tools = {name: task for name, task in tools.items() if task.mcp_function is None}
         check_time_limits(
             sync_tools,
@@ -107,6 +119,7 @@ def _prepare(worker: Any, served: Served) -> None:
         )
     except ConfigurationError as error:
         raise SystemExit(f"asyncmcp-kombu: {error}") from error
+    make_directory()
     # Celery's own line has no arguments; its strategy looks this constant of Celery 5.7 up for each message.
     trace.LOG_RECEIVED = "Task %(name)s[%(id)s] received: args=%(args)s kwargs=%(kwargs)s"
     if served.topology.requests not in app.amqp.queues:

@@ -5,10 +5,10 @@ A broker URL may hold a password, so it is a SecretStr: it is never shown by rep
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from asyncmcp_kombu.envelope import MAX_BYTES
@@ -16,6 +16,8 @@ from asyncmcp_kombu.topology import DEFAULT_PREFIX
 
 EMBEDDED_BROKER_URL = "sqs://local:local@127.0.0.1:4566"
 """Where `asyncmcp-kombu local` listens by default."""
+
+SHORTEST_KEY = 32
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -52,6 +54,49 @@ class Settings(BaseSettings):
     publish_retry: Seconds = Field(
         default=60.0, description="Seconds for which a worker tries to send a reply while the broker is away."
     )
+    task_ttl: Seconds = Field(
+        default=86_400.0,
+        description="Seconds from its creation for which a task can be asked for; a tool may say `ttl=`.",
+    )
+    task_poll_interval: Seconds = Field(
+        default=1.0, description="Seconds that a client is asked to let pass between two looks at a task."
+    )
+    task_inline_budget: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="Seconds after which a call of a `task='auto'` tool becomes a task."
+    )
+    task_fallback: Literal["token", "wait"] = Field(
+        default="token",
+        description="What a client without the Tasks extension gets when a tool is slow: after the wait budget a token "
+        "for `task_result`, or nothing but the answer, however long it takes.",
+    )
+    task_wait_budget: Annotated[float, Field(ge=0)] = Field(
+        default=45.0, description="Seconds for which such a client just waits; hosts give up at 60."
+    )
+    result_backend: SecretStr | None = Field(
+        default=None,
+        description="Celery result backend of a fleet whose app names none: where tasks are kept. Default: SQLite in a "
+        "file of this user.",
+    )
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="Signs session ids and seals requestState: the same on all workers of a fleet, 32 bytes or more. "
+        "Default: a key that is made once per user and machine.",
+    )
+    previous_secret_keys: list[SecretStr] = Field(
+        default_factory=list[SecretStr],
+        description="Keys that are still accepted while a new secret_key is rolled out, as a JSON list.",
+    )
+
+    @field_validator("secret_key", "previous_secret_keys")
+    @classmethod
+    def _long_enough(cls, value: SecretStr | list[SecretStr] | None) -> SecretStr | list[SecretStr] | None:
+        for key in value if isinstance(value, list) else [value]:
+            if key is not None and len(key.get_secret_value().encode()) < SHORTEST_KEY:
+                raise ValueError(
+                    f"a secret key has at least {SHORTEST_KEY} bytes; make one with: "
+                    'python -c "import secrets; print(secrets.token_hex(32))"'
+                )
+        return value
 
 
 def redacted(url: str) -> str:

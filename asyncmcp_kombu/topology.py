@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 from asyncmcp_kombu.errors import ConfigurationError
@@ -17,12 +18,29 @@ from asyncmcp_kombu.errors import ConfigurationError
 DEFAULT_PREFIX = "asyncmcp-"
 LONGEST_NAME = 80
 CLIENT_ID_LENGTH = 32
+WORKER_ID_LENGTH = 16
+EVERYONE = "*"
+"""The audience that every bound queue may join; no client id can be this."""
+
+QueueKind = Literal["requests", "jobs", "dead", "reply", "control"]
 _LEGAL = re.compile(r"[A-Za-z0-9_-]+")
+_OF_ONE_PROCESS = re.compile(r".*-(reply|control)-(?!(.*-)?(requests|jobs|dead)$)[A-Za-z0-9_-]+")
+_ANOTHER_SERVERS = re.compile(r"(^|-)((requests|jobs|dead)$|(reply|control)-)")
 
 
 def new_client_id() -> str:
     """An unguessable client id: 128 random bits as 32 hexadecimal digits."""
     return secrets.token_hex(CLIENT_ID_LENGTH // 2)
+
+
+def new_worker_id() -> str:
+    """The id of one worker process: 64 random bits as 16 hexadecimal digits."""
+    return secrets.token_hex(WORKER_ID_LENGTH // 2)
+
+
+def belongs_to_one_process(queue_name: str) -> bool:
+    """Whether this is the name of some server's reply or control queue, which goes with its owner."""
+    return _OF_ONE_PROCESS.fullmatch(queue_name) is not None
 
 
 def queue_name_of(address: str) -> str:
@@ -86,6 +104,27 @@ class Topology:
     def reply(self, client_id: str) -> str:
         """The reply queue of one client process."""
         return f"{self.prefix}{self.server}-reply-{client_id}"
+
+    def control_queue(self, worker_id: str) -> str:
+        """Where one worker process hears what is published to the control exchange."""
+        return f"{self.prefix}{self.server}-control-{worker_id}"
+
+    def kind_of(self, queue_name: str) -> QueueKind | None:
+        """What the queue is to this server; None when it is another server's, or nobody's.
+
+        A name that might belong to a server whose name continues ours (`a-reply-b-requests`, for server `a`)
+        counts as that server's: whoever deletes by kind must not err.
+        """
+        stem = f"{self.prefix}{self.server}-"
+        if not queue_name.startswith(stem) or len(queue_name) > LONGEST_NAME or not _LEGAL.fullmatch(queue_name):
+            return None
+        match queue_name.removeprefix(stem).partition("-"):
+            case ("requests" | "jobs" | "dead") as kind, "", "":
+                return kind
+            case ("reply" | "control") as kind, "-", owner if owner and not _ANOTHER_SERVERS.search(owner):
+                return kind
+            case _:
+                return None
 
     def allows_reply_to(self, address: str) -> bool:
         """Whether a worker may write a reply to `address`: only to reply queues of this very server.

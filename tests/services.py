@@ -1,4 +1,4 @@
-"""Brokers for the tests: is one there, which prefixes were handed out, which queues are left on it.
+"""Brokers for the tests: is one there, which prefixes were handed out, which queues and exchanges are left on it.
 
 Without its service a test is skipped on a laptop and fails where `CI` is set.
 """
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from kombu import Connection
 from kombu.transport.memory import Channel as MemoryChannel
+from kombu.transport.memory import Transport as MemoryTransport
 
 REDIS_URL = "redis://127.0.0.1:6379/9"
 """Not database 0: Kombu keeps what consumers hold under keys that all users of a database share."""
@@ -27,6 +28,7 @@ MEMORY_URL = "memory://"
 _PREFIXES: list[str] = []
 _NAMES: set[str] = set()
 _KINDS = ("requests", "jobs", "dead")
+_EXCHANGES = ("events", "control")
 _SERVERS = ("workers", "testfleet", "echo")
 
 
@@ -76,13 +78,13 @@ def remember(name: str) -> str:
 
 
 @cache
-def boto_sqs(broker_url: str, config: Any = None) -> Any:
+def boto_sqs(broker_url: str, config: Any = None, service: str = "sqs") -> Any:
     """A raw boto3 client to the endpoint of an `sqs://key:secret@host:port` URL."""
     import boto3
 
     parts = urlsplit(broker_url)
     return boto3.client(
-        "sqs",
+        service,
         endpoint_url=f"http://{parts.hostname}:{parts.port}",
         region_name="us-east-1",
         aws_access_key_id=parts.username,
@@ -91,8 +93,15 @@ def boto_sqs(broker_url: str, config: Any = None) -> Any:
     )
 
 
+def boto_sns(broker_url: str) -> Any:
+    return boto_sqs(broker_url, service="sns")
+
+
 def queues_on(broker_url: str, started_with: Iterable[str]) -> list[str]:
-    """Queues on the broker (keys, on Redis) whose name starts with one of the prefixes."""
+    """Queues and exchanges on the broker (keys, on Redis) whose name starts with one of the prefixes.
+
+    `exchange -> queue` is a binding that outlived its queue.
+    """
     wanted = tuple(started_with)
     names = _LIST[urlsplit(broker_url).scheme](broker_url, wanted) if wanted else []
     return sorted(name for name in names if name.startswith(wanted) or _is_binding(name, wanted))
@@ -104,7 +113,7 @@ def _is_binding(name: str, wanted: tuple[str, ...]) -> bool:
 
 
 def cleanup_queues(broker_url: str, prefix: str, *, replies: bool = False) -> list[str]:
-    """Delete the queues with the prefix that the product rightly leaves behind; returns their names.
+    """Delete the queues and exchanges with the prefix that the product rightly leaves behind; returns their names.
 
     Reply queues are the product's to delete, so they stay for the leak check to find, unless `replies` is
     set, for a test that killed their client.
@@ -125,12 +134,39 @@ def delete_queues(broker_url: str, names: Iterable[str]) -> None:
 
 def _sqs_names(broker_url: str, wanted: tuple[str, ...]) -> list[str]:
     pages = boto_sqs(broker_url).get_paginator("list_queues").paginate(PaginationConfig={"PageSize": 1000})
-    return [url.rpartition("/")[2] for page in pages for url in page.get("QueueUrls", ())]
+    queues = [url.rpartition("/")[2] for page in pages for url in page.get("QueueUrls", ())]
+    topics = [arn.rpartition(":")[2] for arn in _topic_arns(broker_url)]
+    return [*queues, *topics, *(f"{topic} -> {queue}" for topic, queue in subscriptions_on(broker_url, queues))]
+
+
+def _topic_arns(broker_url: str) -> list[str]:
+    pages = boto_sns(broker_url).get_paginator("list_topics").paginate()
+    return [one["TopicArn"] for page in pages for one in page.get("Topics", ())]
+
+
+def subscriptions_on(broker_url: str, besides: Iterable[str] = ()) -> dict[tuple[str, str], str]:
+    """Subscription ARNs by topic and queue name, without those of the queues `besides`."""
+    pages = boto_sns(broker_url).get_paginator("list_subscriptions").paginate()
+    found = [one for page in pages for one in page.get("Subscriptions", ())]
+    named = {
+        (one["TopicArn"].rpartition(":")[2], one["Endpoint"].rpartition(":")[2]): one["SubscriptionArn"]
+        for one in found
+    }
+    return {key: arn for key, arn in named.items() if key[1] not in set(besides)}
 
 
 def _sqs_delete(broker_url: str, name: str) -> None:
+    topic, _, queue = name.partition(" -> ")
+    if queue:
+        boto_sns(broker_url).unsubscribe(SubscriptionArn=subscriptions_on(broker_url)[topic, queue])
+        return
     client = boto_sqs(broker_url)
-    client.delete_queue(QueueUrl=client.get_queue_url(QueueName=name)["QueueUrl"])
+    try:
+        client.delete_queue(QueueUrl=client.get_queue_url(QueueName=name)["QueueUrl"])
+    except client.exceptions.QueueDoesNotExist:
+        for arn in _topic_arns(broker_url):
+            if arn.endswith(f":{name}"):
+                boto_sns(broker_url).delete_topic(TopicArn=arn)
 
 
 def _redis(broker_url: str) -> Any:
@@ -151,18 +187,32 @@ def _redis_delete(broker_url: str, name: str) -> None:
 
 def _amqp_names(broker_url: str, wanted: tuple[str, ...]) -> list[str]:
     if shutil.which("rabbitmqctl"):
-        listed = subprocess.run(
-            ["rabbitmqctl", "list_queues", "-q", "name"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        if listed.returncode == 0:
-            return listed.stdout.split()
+        listed = [_rabbitmqctl("list_queues"), _rabbitmqctl("list_exchanges")]
+        if None not in listed:
+            return [name for names in listed if names for name in names]
     # AMQP cannot list queues: ask for those that can be guessed.
     guesses = {f"{prefix}{server}-{kind}" for prefix in wanted for server in _SERVERS for kind in _KINDS}
-    return [name for name in guesses | _NAMES if amqp_queue_exists(broker_url, name)]
+    exchanges = {f"{prefix}{server}-{kind}" for prefix in wanted for server in _SERVERS for kind in _EXCHANGES}
+    return [
+        *(name for name in guesses | _NAMES if amqp_queue_exists(broker_url, name)),
+        *(name for name in exchanges if amqp_exchange_exists(broker_url, name)),
+    ]
+
+
+def _rabbitmqctl(command: str) -> list[str] | None:
+    done = subprocess.run(
+        ["rabbitmqctl", command, "-q", "name"], capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.stdout.split() if done.returncode == 0 else None
+
+
+def amqp_exchange_exists(broker_url: str, name: str) -> bool:
+    with Connection(broker_url) as connection, connection.channel() as channel:
+        try:
+            channel.exchange_declare(name, "direct", passive=True)
+        except connection.channel_errors:
+            return False
+        return True
 
 
 def amqp_queue_exists(broker_url: str, name: str) -> bool:
@@ -177,14 +227,25 @@ def amqp_queue_exists(broker_url: str, name: str) -> bool:
 def _amqp_delete(broker_url: str, name: str) -> None:
     with Connection(broker_url) as connection, connection.channel() as channel:
         channel.queue_delete(name)
+        channel.exchange_delete(name)
 
 
 def _memory_names(broker_url: str, wanted: tuple[str, ...]) -> list[str]:
-    return list(MemoryChannel.queues)
+    bound = MemoryTransport.global_state.bindings
+    return [*MemoryChannel.queues, *(f"{key.exchange} -> {key.queue}" for key in bound if _outlived(key.queue))]
+
+
+def _outlived(queue: str) -> bool:
+    return queue not in MemoryChannel.queues
 
 
 def _memory_delete(broker_url: str, name: str) -> None:
-    MemoryChannel.queues.pop(name, None)
+    queue = name.rpartition(" -> ")[2]
+    state = MemoryTransport.global_state
+    state.queue_bindings_delete(queue)
+    for exchange in list(state.exchanges.values()):
+        exchange["table"] = [row for row in exchange["table"] if row[2] != queue]
+    MemoryChannel.queues.pop(queue, None)
 
 
 _LIST: dict[str, Callable[[str, tuple[str, ...]], list[str]]] = {

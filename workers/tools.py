@@ -1,4 +1,4 @@
-"""Tools that show the range: quick, async with progress, CPU-bound, retried, nested models, slow."""
+"""Tools that show the range: quick, async with progress, CPU-bound, retried, nested models, slow, a task when slow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add(a: int, b: int) -> int:
     return a + b
 
 
-@mcp_task
+@mcp_task(task="auto")  # in a task of its own when it takes longer than a second
 async def countdown(ctx: Context, steps: int = 5, seconds: float = 1.0) -> str:
     """Take `seconds` in `steps` steps, and report progress after each."""
     for step in range(1, steps + 1):

@@ -43,6 +43,7 @@ def _redis(settings: Settings) -> Options:
         "unacked_key": f"{settings.prefix}unacked",
         "unacked_index_key": f"{settings.prefix}unacked-index",
         "unacked_mutex_key": f"{settings.prefix}unacked-mutex",
+        "presence_key": f"{settings.prefix}presence",
         "socket_keepalive": True,
         # Kombu's name for the BRPOP timeout, which bounds how long closing takes.
         "polling_interval": 0.5,
@@ -69,7 +70,7 @@ ROADS: dict[str, Road] = {
     "amqp": _AMQP,
     "amqps": _AMQP,
     "pyamqp": _AMQP,
-    "memory": Road(None, _memory),
+    "memory": Road("asyncmcp_kombu.broker.memory:Transport", _memory),
 }
 
 
@@ -112,7 +113,7 @@ def establish(connection: Connection) -> None:
 
 
 def use_our_transports() -> None:
-    """Make `sqs://` and `redis://` mean our transports for all of Kombu in this process.
+    """Make `sqs://`, `redis://` and `memory://` mean our transports for all of Kombu in this process.
 
     Celery finds its transport by the URL's scheme. Called by `serve_mcp`, that is in worker processes and in
     those that import the app.

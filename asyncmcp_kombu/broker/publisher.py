@@ -13,11 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from kombu.connection import Connection
 from kombu.messaging import Producer
 
+from asyncmcp_kombu.broker import exchanges
 from asyncmcp_kombu.broker.connection import establish
 from asyncmcp_kombu.envelope import MAX_BYTES, Envelope, Headers
 from asyncmcp_kombu.errors import AsyncMcpError, BrokerUnreachable, MessageTooLarge, PublishError
@@ -32,7 +35,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
 class _Order(NamedTuple):
-    queue: str
+    exchange: str
+    routing_key: str
     body: bytes
     headers: Headers
     done: Future[None]
@@ -40,7 +44,7 @@ class _Order(NamedTuple):
 
 
 class Publisher:
-    """Sends messages to queues. All methods may be called from any thread.
+    """Sends messages to queues and exchanges. All methods may be called from any thread.
 
     Args:
         connect: makes the Kombu connection, called in the thread.
@@ -57,6 +61,7 @@ class Publisher:
         self._orders: queues.SimpleQueue[_Order | None] = queues.SimpleQueue()
         self._connection: Connection | None = None
         self._producer: Producer | None = None
+        self._declared: set[str] = set()
         self._closed = False
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -73,6 +78,22 @@ class Publisher:
 
     def publish_raw(self, queue: str, body: bytes, headers: Headers) -> Future[None]:
         """Like `publish`, for a body that is no envelope (a dead letter)."""
+        return self._hand_over("", queue, body, headers)
+
+    def publish_to(self, exchange: str, envelope: Envelope) -> Future[None]:
+        """Like `publish`, to every queue that is bound to the exchange for the envelope's audience.
+
+        An envelope that names no audience is for its client. Nobody bound is no error.
+
+        Raises:
+            ValueError: the envelope names neither an audience nor a client.
+        """
+        audience = envelope.audience or envelope.client_id
+        if not audience:
+            raise ValueError("an envelope for an exchange needs an audience: a client id, or EVERYONE")
+        return self._hand_over(exchange, audience, envelope.body, replace(envelope, audience=audience).headers())
+
+    def _hand_over(self, exchange: str, routing_key: str, body: bytes, headers: Headers) -> Future[None]:
         done: Future[None] = Future()
         size = len(body) + sum(len(name) + len(str(value)) + _TYPE for name, value in headers.items())
         with self._lock:
@@ -81,7 +102,8 @@ class Publisher:
             elif size > self._max_bytes:
                 done.set_exception(MessageTooLarge(size, self._max_bytes))
             else:
-                self._orders.put(_Order(queue, body, headers, done, time.monotonic() + self._retry_for))
+                give_up_at = time.monotonic() + self._retry_for
+                self._orders.put(_Order(exchange, routing_key, body, headers, done, give_up_at))
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="asyncmcp-publisher", daemon=True)
                     self._thread.start()
@@ -148,22 +170,38 @@ class Publisher:
         # A connection that idled may be dead without our knowing: the first failure proves nothing.
         return attempt == 0 or (time.monotonic() < order.give_up_at and not self._closing.is_set())
 
-    def _attempt(self, batch: list[_Order]) -> Sequence[Exception | None]:
+    def _attempt(self, batch: list[_Order]) -> list[Exception | None]:
         """What became of each message; never raises, for an exception would end the thread for all."""
-        if len(batch) > 1:
+        outcomes: list[Exception | None] = []
+        for to_exchanges, orders in groupby(batch, lambda order: bool(order.exchange)):
+            outcomes += self._publish(list(orders), to_exchanges)
+        return outcomes
+
+    def _publish(self, orders: list[_Order], to_exchanges: bool) -> Sequence[Exception | None]:
+        if len(orders) > 1:
             try:
                 channel: Any = self._connected().channel
             except Exception as error:
-                return [unreachable(error)] * len(batch)
-            if hasattr(channel, "put_many"):
+                return [unreachable(error)] * len(orders)
+            at_once = getattr(channel, "publish_many" if to_exchanges else "put_many", None)
+            if at_once is not None:
                 try:
-                    return channel.put_many([(order.queue, _virtual(channel, order)) for order in batch])
+                    return at_once(
+                        [(order.exchange or order.routing_key, _virtual(channel, order)) for order in orders]
+                    )
                 except Exception as error:
                     logger.exception("a batch could not be sent")
-                    return [PublishError(f"the batch could not be sent: {error}")] * len(batch)
-        return [self._publish_one(order) for order in batch]
+                    return [PublishError(f"the batch could not be sent: {error}")] * len(orders)
+        return [self._publish_one(order) for order in orders]
 
     def _publish_one(self, order: _Order) -> Exception | None:
+        taken_for_granted = order.exchange in self._declared
+        outcome = self._try_one(order)
+        if isinstance(outcome, PublishError) and taken_for_granted and order.exchange not in self._declared:
+            return self._try_one(order)  # the exchange may have been deleted since
+        return outcome
+
+    def _try_one(self, order: _Order) -> Exception | None:
         try:
             producer = self._connected()
         except Exception as error:
@@ -171,10 +209,13 @@ class Publisher:
         assert self._connection is not None
         connection_errors = self._connection.connection_errors
         try:
+            if order.exchange and order.exchange not in self._declared:
+                exchanges.declare(producer.channel, order.exchange)
+                self._declared.add(order.exchange)
             producer.publish(
                 order.body,
-                exchange="",
-                routing_key=order.queue,
+                exchange=order.exchange,
+                routing_key=order.routing_key,
                 headers=order.headers,
                 content_type="application/json",
                 content_encoding="utf-8",
@@ -200,6 +241,7 @@ class Publisher:
 
     def _disconnect(self) -> None:
         connection, self._connection, self._producer = self._connection, None, None
+        self._declared.clear()
         if connection is not None:
             try:
                 connection.release()
@@ -221,5 +263,5 @@ def _virtual(channel: Any, order: _Order) -> dict[str, Any]:
     message = channel.prepare_message(
         order.body, content_type="application/json", content_encoding="utf-8", headers=dict(order.headers)
     )
-    channel._inplace_augment_message(message, "", order.queue)
+    channel._inplace_augment_message(message, order.exchange, order.routing_key)
     return message

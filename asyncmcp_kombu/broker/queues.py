@@ -13,7 +13,7 @@ from kombu.transport.virtual import Channel as VirtualChannel
 from asyncmcp_kombu.topology import Topology
 
 REPLY_QUEUE_EXPIRES = 300
-"""Seconds after which RabbitMQ deletes a reply queue that nobody consumes from."""
+"""Seconds after which RabbitMQ deletes a reply or control queue that nobody consumes from."""
 
 _DEFAULT = Exchange("")
 
@@ -34,6 +34,11 @@ def reply_queue(name: str) -> Queue:
     return Queue(name, _DEFAULT, routing_key=name, expires=REPLY_QUEUE_EXPIRES)
 
 
+def control_queue(name: str) -> Queue:
+    """Where one worker process hears what is published to the control exchange."""
+    return reply_queue(name)
+
+
 def ensure(connection: Any, queue: Queue) -> None:
     """Create the queue unless it exists; one that an operator made with other arguments is left as it is."""
     if not _is_virtual(connection):
@@ -49,11 +54,9 @@ def ensure(connection: Any, queue: Queue) -> None:
 
 
 def delete(connection: Any, name: str) -> None:
-    """Delete the queue with all that is in it; one that does not exist is no error."""
+    """Delete the queue with its bindings and all that is in it; one that does not exist is no error."""
     with connection.channel() as channel:
         channel.queue_delete(name)
-        if connection.transport.driver_type == "memory":
-            channel._delete(name)  # Kombu 5.7 leaves the queue when it is on the default exchange
 
 
 def _is_virtual(connection: Any) -> bool:

@@ -6,30 +6,37 @@ per consumed queue and one for receipts. The thread that drains events, or the w
 takes messages that have arrived; it never makes a request to receive, acknowledge or give back.
 
 Private names of Kombu 5.7 used here: Channel._put, _update_queue_cache, _resolve_queue_url, _new_boto_client,
-_size, _queue_cache, _noack_queues, _tag_to_queue; QoS._delivered, _flush, _on_collect; Transport._callbacks,
-_avail_channels.
+_inplace_augment_message, _size, _queue_cache, _noack_queues, _tag_to_queue; QoS._delivered, _flush, _on_collect;
+Transport._callbacks, _avail_channels.
 tests/brokers/test_sqs_names.py fails when one goes.
 """
 
 from __future__ import annotations
 
-import threading
 import time
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from kombu.transport import SQS, virtual
 from kombu.transport.SQS.exceptions import DoesNotExistQueueException, UndefinedQueueException
 
+from asyncmcp_kombu.broker.presence import Sighting
 from asyncmcp_kombu.broker.sqs_arrivals import Arrivals
-from asyncmcp_kombu.broker.sqs_http import InterruptibleRequests
-from asyncmcp_kombu.broker.sqs_message import to_entry, to_payload
+from asyncmcp_kombu.broker.sqs_clients import Clients, Purpose, Service
+from asyncmcp_kombu.broker.sqs_message import to_payload
 from asyncmcp_kombu.broker.sqs_poller import Poller
+from asyncmcp_kombu.broker.sqs_presence import sightings, tag_as_seen
+from asyncmcp_kombu.broker.sqs_publish import publish_all
 from asyncmcp_kombu.broker.sqs_receipts import Receipt, Receipts
-from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE, Outcome, check_size, explain, send_all
+from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE, Outcome, error_code, put_all
+from asyncmcp_kombu.broker.sqs_topics import KnownTopics, Topics
+from asyncmcp_kombu.broker.virtual import is_envelope
 from asyncmcp_kombu.envelope import MAX_BYTES
+from asyncmcp_kombu.errors import QueueNotFound
+from asyncmcp_kombu.topology import Topology
 
 _BUSY_POLL, _JOIN = 0.15, 2.0
 
@@ -65,6 +72,8 @@ class Channel(SQS.Channel):
         super().__init__(*args, **kwargs)
         self.hub = None  # Kombu would poll with pycurl from the hub; pollers do it here
         self._pollers: dict[str, Poller] = {}
+        clients = partial(self._client, "topics"), partial(self._client, "requests")
+        self._topics = Topics(*clients, self.connection.known_topics)
 
     # --- queues ---
 
@@ -82,7 +91,7 @@ class Channel(SQS.Channel):
         try:
             url = self.sqs(queue=queue).get_queue_url(QueueName=name)["QueueUrl"]
         except ClientError as error:
-            if error.response["Error"]["Code"] in MISSING_QUEUE:
+            if error_code(error) in MISSING_QUEUE:
                 raise DoesNotExistQueueException(f"SQS queue {name!r} does not exist") from None
             raise
         self._queue_cache[name] = url
@@ -93,14 +102,24 @@ class Channel(SQS.Channel):
         if self.predefined_queues or (if_empty and self._size(queue)):
             return
         try:
-            self.sqs(queue=queue).delete_queue(QueueUrl=self._resolve_queue_url(queue))
+            url = self._resolve_queue_url(queue)
+            self._topics.unsubscribe_all(url)
+            self.sqs(queue=queue).delete_queue(QueueUrl=url)
         except DoesNotExistQueueException:
             return
         except ClientError as error:
-            if error.response["Error"]["Code"] not in MISSING_QUEUE:
+            if error_code(error) not in MISSING_QUEUE:
                 raise
         self._queue_cache.pop(self.canonical_queue_name(queue), None)
         self.state.queue_bindings_delete(queue)
+
+    def say_alive(self, queue: str) -> None:
+        """Tag the queue with the time; that it cannot be tagged is said once."""
+        transport: Transport = self.connection
+        transport.may_tag = tag_as_seen(self.sqs(), self._url_to_send_to(queue), warn=transport.may_tag)
+
+    def sightings(self, topology: Topology) -> Iterator[Sighting]:
+        return sightings(self.sqs(), topology)
 
     # --- sending ---
 
@@ -114,42 +133,63 @@ class Channel(SQS.Channel):
 
         A message for a queue that does not exist fails: queues are made by declaring, never by sending.
         """
-        outcomes: list[Outcome] = [None] * len(messages)
-        entries: dict[int, dict[str, Any]] = {}
-        limit = self.transport_options.get("max_message_bytes", MAX_BYTES)
-        for i, (queue, message) in enumerate(messages):
-            try:
-                entry = to_entry(self._resolve_queue_url(queue), message)
-                check_size(entry, limit)
-            except (DoesNotExistQueueException, UndefinedQueueException) as error:
-                outcomes[i] = explain(_missing(str(error)))
-            except (BotoCoreError, ClientError, OSError) as error:
-                outcomes[i] = explain(error)
-            except Exception as error:
-                outcomes[i] = error
-            else:
-                entries[i] = entry
-        sent = send_all(self.sqs(), list(entries.values()), limit) if entries else []
-        for i, outcome in zip(entries, sent, strict=True):
-            outcomes[i] = outcome
+        outcomes = put_all(self.sqs(), self._url_to_send_to, messages, self._limit)
+        for (queue, _), outcome in zip(messages, outcomes, strict=True):
             if outcome is not None:  # the queue may be gone, or made again under another URL
-                self._queue_cache.pop(self.canonical_queue_name(messages[i][0]), None)
+                self._queue_cache.pop(self.canonical_queue_name(queue), None)
         return outcomes
 
-    def new_client(self, config: Config) -> Any:
-        """A boto3 client with the connection's credentials and endpoint."""
+    def _url_to_send_to(self, queue: str) -> str:
+        try:
+            return self._resolve_queue_url(queue)
+        except (DoesNotExistQueueException, UndefinedQueueException) as error:
+            raise QueueNotFound(f"the SQS queue does not exist (any more): {error}") from None
+
+    @property
+    def _limit(self) -> int:
+        return self.transport_options.get("max_message_bytes", MAX_BYTES)
+
+    def sqs(self, queue: str | None = None) -> Any:
+        if queue is not None and self.predefined_queues:
+            return super().sqs(queue=queue)
+        return self._client("requests")
+
+    def _client(self, purpose: Purpose) -> Any:
+        return self.connection.clients.get(purpose, self._new_client, self.transport_options.get("client-config"))
+
+    def _new_client(self, service: Service, config: Config) -> Any:
         return self._new_boto_client(
-            service="sqs",
+            service=service,
             region=self.region,
             access_key_id=self.conninfo.userid,
             secret_access_key=self.conninfo.password,
             config=config,
         )
 
-    def sqs(self, queue: str | None = None) -> Any:
-        if queue is not None and self.predefined_queues:
-            return super().sqs(queue=queue)
-        return self.connection.client_for(self, "requests")
+    # --- exchanges ---
+
+    def bind_to_topic(self, queue: str, exchange: str, audiences: list[str]) -> None:
+        self._topics.bind(self._url_to_send_to(queue), exchange, audiences)
+
+    def unbind_from_topic(self, queue: str, exchange: str, audiences: list[str]) -> None:
+        self._topics.unbind(self._url_to_send_to(queue), exchange, audiences)
+
+    def drop_stale_subscriptions(self, exchange: str, *, dry_run: bool) -> list[str]:
+        return self._topics.drop_stale(exchange, dry_run=dry_run)
+
+    def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **kwargs: Any) -> Any:
+        """An envelope for an exchange goes to its topic, whose subscriptions look at the attribute `Audience`."""
+        if not (exchange and is_envelope(message)):
+            return super().basic_publish(message, exchange, routing_key, **kwargs)
+        self._inplace_augment_message(message, exchange, routing_key)
+        outcome = self.publish_many([(exchange, message)])[0]
+        if outcome is not None:
+            raise outcome
+        return None
+
+    def publish_many(self, messages: list[tuple[str, dict[str, Any]]]) -> list[Outcome]:
+        """Like `put_many`, to exchanges. One that does not exist is created; that nobody is bound is no failure."""
+        return publish_all(self._client("topics"), self._topics, messages, self._limit)
 
     # --- receiving ---
 
@@ -164,7 +204,7 @@ class Channel(SQS.Channel):
                 receive=partial(self._receive, queue),
                 room=self._room,
                 deliver=partial(self.connection.arrived, self, queue),
-                interruptions=partial(getattr, self.connection, "interruptions"),
+                interruptions=partial(getattr, self.connection.clients, "interruptions"),
             )
 
     def basic_cancel(self, consumer_tag: str) -> None:
@@ -178,7 +218,7 @@ class Channel(SQS.Channel):
             poller.join(_BUSY_POLL)
             give_up_at = time.monotonic() + _JOIN
             while poller.is_alive() and time.monotonic() < give_up_at:
-                self.connection.interrupt_polls()  # again, because a poll may just be starting
+                self.connection.clients.interrupt_polls()  # again, because a poll may just be starting
                 poller.join(0.05)
 
     def _room(self) -> int:
@@ -187,7 +227,7 @@ class Channel(SQS.Channel):
 
     def _receive(self, queue: str, count: int) -> list[dict[str, Any]]:
         url = self._resolve_queue_url(queue)
-        answer = self.connection.client_for(self, "polls").receive_message(
+        answer = self._client("polls").receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=count,
             WaitTimeSeconds=self.wait_time_seconds,
@@ -241,14 +281,13 @@ class Transport(SQS.Transport):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        self._lock = threading.Lock()
-        self._clients: dict[str, Any] = {}
-        self._polls: InterruptibleRequests | None = None
-        self.interruptions = 0
+        self.clients = Clients()
+        self.known_topics = KnownTopics()
+        self.may_tag = True
         self._arrivals = Arrivals(self._hand_over)
         options = client.transport_options
         self.receipts = Receipts(
-            lambda: self._clients["requests"],
+            partial(self.clients.made, "requests"),
             int(options.get("visibility_timeout", Channel.default_visibility_timeout)),
         )
 
@@ -264,27 +303,6 @@ class Transport(SQS.Transport):
             self._avail_channels.pop().close()
             raise
         return connection
-
-    def client_for(self, channel: Channel, purpose: str) -> Any:
-        """The boto3 client for `requests`, or the one for `polls`, whose requests can be interrupted."""
-        with self._lock:
-            if purpose not in self._clients:
-                self._clients[purpose] = self._new_client(channel, purpose)
-                if purpose == "polls":
-                    self._polls = InterruptibleRequests(self._clients[purpose])
-            return self._clients[purpose]
-
-    def _new_client(self, channel: Channel, purpose: str) -> Any:
-        attempts = {"mode": "standard", "total_max_attempts": 1 if purpose == "polls" else 2}
-        timeouts = {"connect_timeout": 5, "read_timeout": 30 if purpose == "polls" else 10}
-        config = {"max_pool_connections": 32, "retries": attempts, **timeouts}
-        config |= channel.transport_options.get("client-config") or {}
-        return channel.new_client(Config(**config))
-
-    def interrupt_polls(self) -> None:
-        self.interruptions += 1
-        if self._polls is not None:
-            self._polls.interrupt()
 
     def register_with_event_loop(self, connection: Any, loop: Any) -> None:
         self._arrivals.join_event_loop(loop)
@@ -325,8 +343,7 @@ class Transport(SQS.Transport):
         for payload in self._arrivals.taken_back():
             self.receipts.release(_receipt_of(payload))
         self.receipts.close()
-        for client in self._clients.values():
-            client.close()
+        self.clients.close()
 
 
 def _receipt(message: Any) -> Receipt:
@@ -336,7 +353,3 @@ def _receipt(message: Any) -> Receipt:
 def _receipt_of(payload: dict[str, Any]) -> Receipt:
     properties = payload["properties"]
     return Receipt(properties["delivery_info"]["queue_url"], properties["delivery_tag"])
-
-
-def _missing(text: str) -> ClientError:
-    return ClientError({"Error": {"Code": "QueueDoesNotExist", "Message": text}}, "GetQueueUrl")

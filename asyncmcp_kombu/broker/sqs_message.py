@@ -17,6 +17,8 @@ from typing import Any
 from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 
+from asyncmcp_kombu.broker.virtual import is_envelope
+
 MAX_ATTRIBUTES = 10
 """https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html"""
 
@@ -46,11 +48,6 @@ def to_entry(queue_url: str, message: dict[str, Any]) -> dict[str, Any]:
         if properties.get("DelaySeconds"):
             entry["DelaySeconds"] = min(int(properties["DelaySeconds"]), MAX_DELAY)
     return entry
-
-
-def is_envelope(message: Mapping[str, Any]) -> bool:
-    """Whether a message in Kombu's form is one of ours rather than Celery's."""
-    return "MessageType" in (message.get("headers") or {})
 
 
 def to_attributes(headers: Mapping[str, Any]) -> dict[str, dict[str, str]]:

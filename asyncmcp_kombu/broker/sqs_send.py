@@ -8,18 +8,47 @@ by itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from asyncmcp_kombu.broker.sqs_message import size_of
+from asyncmcp_kombu.broker.sqs_message import size_of, to_entry
 from asyncmcp_kombu.errors import BrokerUnreachable, MessageTooLarge, PublishError, QueueNotFound
 
 BATCH = 10
 MISSING_QUEUE = {"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
 
+_SHORTER = re.compile(r"(?:shorter than|maximum of|limit of) (\d+)")
+"""In the text of a refusal: a queue, or an engine, that takes less than the settings say (an older one: 262,144)."""
+
 Outcome = Exception | None
+
+
+def put_all(
+    client: Any, url_of: Callable[[str], str], messages: Sequence[tuple[str, dict[str, Any]]], limit: int
+) -> list[Outcome]:
+    """Send messages in Kombu's form to the queues of those names, in order, and return what became of each.
+
+    A message for a queue that does not exist fails: queues are made by declaring, never by sending.
+    """
+    outcomes: list[Outcome] = [None] * len(messages)
+    entries: dict[int, dict[str, Any]] = {}
+    for i, (queue, message) in enumerate(messages):
+        try:
+            entry = to_entry(url_of(queue), message)
+            check_size(entry, limit)
+        except (BotoCoreError, ClientError, OSError) as error:
+            outcomes[i] = explain(error)
+        except Exception as error:
+            outcomes[i] = error
+        else:
+            entries[i] = entry
+    sent = send_all(client, list(entries.values()), limit) if entries else []
+    for i, outcome in zip(entries, sent, strict=True):
+        outcomes[i] = outcome
+    return outcomes
 
 
 def check_size(entry: dict[str, Any], limit: int) -> None:
@@ -32,7 +61,7 @@ def check_size(entry: dict[str, Any], limit: int) -> None:
 def send_all(client: Any, entries: Sequence[dict[str, Any]], limit: int) -> list[Outcome]:
     """Send the entries, in order, and return what became of each: None when SQS accepted it."""
     outcomes: list[Outcome] = [None] * len(entries)
-    for indices in _batches(entries, limit):
+    for indices in batches(entries, limit, "QueueUrl"):
         if len(indices) == 1:
             outcomes[indices[0]] = _send_one(client, entries[indices[0]])
         else:
@@ -44,7 +73,8 @@ def _send_one(client: Any, entry: dict[str, Any]) -> Outcome:
     try:
         client.send_message(**entry)
     except (BotoCoreError, ClientError, OSError) as error:
-        return explain(error)
+        shorter = _SHORTER.search(str(error))
+        return explain(error) if shorter is None else MessageTooLarge(size_of(entry), int(shorter[1]))
     return None
 
 
@@ -54,36 +84,40 @@ def _send_batch(client: Any, entries: Sequence[dict[str, Any]], indices: list[in
     try:
         answer = client.send_message_batch(QueueUrl=url, Entries=batch)
     except (BotoCoreError, ClientError, OSError) as error:
-        for i in indices:
-            outcomes[i] = explain(error)
+        for i in indices:  # a batch may be refused for what is wrong with one of it
+            outcomes[i] = _send_one(client, entries[i]) if _SHORTER.search(str(error)) else explain(error)
         return
     for failed in answer.get("Failed", ()):
         i = int(failed["Id"])
-        if failed.get("SenderFault"):
+        if failed.get("SenderFault") and not _SHORTER.search(failed.get("Message", "")):
             outcomes[i] = PublishError(f"SQS refused the message: {failed.get('Code')}: {failed.get('Message', '')}")
         else:
             outcomes[i] = _send_one(client, entries[i])
 
 
-def _batches(entries: Sequence[dict[str, Any]], limit: int) -> Iterator[list[int]]:
-    """Indices that go into one request: same queue, at most ten, at most `limit` bytes together."""
+def batches(entries: Sequence[dict[str, Any]], limit: int, address: str) -> Iterator[list[int]]:
+    """Indices that go into one request: same `address`, at most ten, at most `limit` bytes together."""
     open_batches: dict[str, tuple[list[int], int]] = {}
     for i, entry in enumerate(entries):
-        url, size = entry["QueueUrl"], size_of(entry)
-        indices, used = open_batches.get(url, ([], 0))
+        to, size = entry[address], size_of(entry)
+        indices, used = open_batches.get(to, ([], 0))
         if indices and (len(indices) == BATCH or used + size > limit):
             yield indices
             indices, used = [], 0
-        open_batches[url] = ([*indices, i], used + size)
+        open_batches[to] = ([*indices, i], used + size)
     for indices, _ in open_batches.values():
         yield indices
+
+
+def error_code(error: Any) -> str:
+    """AWS' code for a refusal; empty for whatever else went wrong."""
+    return error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
 
 
 def explain(error: Any) -> Exception:
     """A boto3 error as one of ours, saying what to do."""
     if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in MISSING_QUEUE:
+        if error_code(error) in MISSING_QUEUE:
             return QueueNotFound(f"the SQS queue does not exist (any more): {error}")
         return PublishError(f"SQS refused the request: {error}")
     return BrokerUnreachable(

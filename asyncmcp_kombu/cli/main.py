@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from asyncmcp_kombu.cli.bridge import bridge
 from asyncmcp_kombu.cli.demo import demo
 from asyncmcp_kombu.cli.local import local
+from asyncmcp_kombu.cli.queues import queues
+from asyncmcp_kombu.cli.serve import serve
+from asyncmcp_kombu.cli.tasks import cancel, watch
 from asyncmcp_kombu.cli.tools import call, tools
 
 app = typer.Typer(
@@ -19,8 +23,9 @@ app = typer.Typer(
     '\'{"a": 1, "b": 2}\'[/] calls one.',
     pretty_exceptions_enable=False,
 )
-for command in (demo, local, tools, call):
+for command in (demo, local, tools, call, watch, cancel, serve, bridge):
     app.command()(command)
+app.add_typer(queues, name="queues")
 
 if __name__ == "__main__":
     app()

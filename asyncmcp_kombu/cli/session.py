@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import anyio
 import typer
@@ -27,10 +27,10 @@ class NoAnswer(AsyncMcpError):
 
 
 @asynccontextmanager
-async def session(settings: Settings, timeout: float) -> AsyncGenerator[Client]:
-    """A connected client. Raises NoAnswer when no worker answers the first request in time."""
+async def session(settings: Settings, timeout: float, **options: Any) -> AsyncGenerator[Client]:
+    """A connected client, with further options of its own. Raises NoAnswer when no worker answers in time."""
     transport = kombu_client(settings=settings)
-    client = Client(transport, read_timeout_seconds=timeout)
+    client = Client(transport, read_timeout_seconds=timeout, **options)
     connected = False
     try:
         with anyio.fail_after(timeout) as waiting:

@@ -7,17 +7,20 @@ from typing import Annotated, Any
 
 import typer
 from mcp import Client
-from mcp_types import CallToolResult, Tool
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from mcp_types import Tool
 from rich.table import Table
 
+from asyncmcp_kombu.cli.bar import Bar
 from asyncmcp_kombu.cli.options import BrokerUrl, Server, Timeout, settings_from
-from asyncmcp_kombu.cli.session import FAILED, MISUSED, errors, explain, run, session
+from asyncmcp_kombu.cli.session import MISUSED, errors, explain, run, session
+from asyncmcp_kombu.cli.showing import out, print_json, show
+from asyncmcp_kombu.cli.tasks import Watched, start, still_running
+from asyncmcp_kombu.client.tasks import TasksExtension
 from asyncmcp_kombu.errors import ConfigurationError
 from asyncmcp_kombu.settings import Settings
 
-out = Console(highlight=False)
+_PATIENCE = 300.0
+"""Seconds for which `call` waits for an answer by default; a tool that takes longer should be a task."""
 
 
 def tools(
@@ -30,10 +33,10 @@ def tools(
     settings = _settings(server, broker_url)
 
     async def command() -> None:
-        async with session(settings, timeout) as client:
+        async with session(settings, timeout, extensions=[TasksExtension()]) as client:
             found = await _all_tools(client)
         if as_json:
-            _print_json([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in found])
+            print_json([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in found])
             return
         table = Table(box=None, header_style="bold")
         for column in ("tool", "arguments", "what it does"):
@@ -48,34 +51,49 @@ def tools(
 def call(
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="Name of the tool; `asyncmcp-kombu tools` lists them.")],
     arguments: Annotated[str, typer.Argument(metavar="JSON", help='Arguments, as \'{"a": 1, "b": 2}\'.')] = "{}",
+    as_task: Annotated[
+        bool,
+        typer.Option("--task", help="Do not wait: print the id of the task that the call becomes, for `watch`."),
+    ] = False,
     server: Server = None,
     broker_url: BrokerUrl = None,
-    timeout: Timeout = 300.0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            min=0.1,
+            metavar="SECONDS",
+            help="How long to wait for an answer.  \\[default: 300, but for a task as long as it takes]",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole MCP result as JSON.")] = False,
 ) -> None:
     """Call a tool and print its result; a tool that reports progress gets a progress bar.
 
-    Exit codes: 0 the tool answered; 1 it failed; 2 the command line is wrong; 3 nobody answered.
+    A call that becomes a task is waited for like any other; Ctrl+C cancels it. With [bold]--task[/] it goes on by
+    itself: [bold]ID=$(asyncmcp-kombu call TOOL JSON --task)[/], then [bold]asyncmcp-kombu watch $ID[/].
+
+    Exit codes: 0 the tool answered; 1 it failed, or made no task; 2 the command line is wrong; 3 nobody answered.
     """
     given = _parse(arguments)
     settings = _settings(server, broker_url)
 
     async def command() -> None:
-        async with session(settings, timeout) as client:
-            with Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                TimeElapsedColumn(),
-                console=errors,
-                transient=True,
-            ) as bar:
-                shown = bar.add_task(tool, total=None, visible=False)
-
-                async def on_progress(progress: float, total: float | None, message: str | None) -> None:
-                    bar.update(shown, completed=progress, total=total, description=message or tool, visible=True)
-
-                result = await client.call_tool(tool, given, progress_callback=on_progress)
-        _show(result, as_json)
+        with Bar(tool) as bar:
+            watched = Watched(bar, server)
+            async with session(settings, timeout or _PATIENCE, **watched.options) as client:
+                if as_task:
+                    await start(client, watched.tasks, tool, given, server, as_json)
+                    return
+                try:
+                    result = await client.call_tool(
+                        tool, given, read_timeout_seconds=timeout, progress_callback=bar.progress
+                    )
+                except TimeoutError:
+                    if watched.task is None or timeout is None:
+                        raise
+                    raise still_running(watched.task, server, timeout) from None
+        show(result, as_json)
 
     run(command)
 
@@ -116,29 +134,3 @@ def _arguments(tool: Tool) -> str:
     required = set(tool.input_schema.get("required", ()))
     properties: dict[str, Any] = tool.input_schema.get("properties", {})
     return ", ".join(name if name in required else f"[{name}]" for name in properties).replace("[", r"\[")
-
-
-def _show(result: CallToolResult, as_json: bool) -> None:
-    if as_json:
-        _print_json(result.model_dump(mode="json", by_alias=True, exclude_none=True))
-    elif result.structured_content is not None and not result.is_error:
-        value = result.structured_content
-        _print_json(value["result"] if value.keys() == {"result"} else value)
-    else:
-        for block in result.content:
-            target = errors if result.is_error else out
-            text = getattr(block, "text", None)
-            target.print(
-                text if text is not None else f"<{block.type}>",
-                markup=False,
-                style="red" if result.is_error else "",
-            )
-    if result.is_error:
-        raise typer.Exit(FAILED)
-
-
-def _print_json(value: Any) -> None:
-    if isinstance(value, str):
-        out.print(value, markup=False, soft_wrap=True)
-    else:
-        out.print(json.dumps(value, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)

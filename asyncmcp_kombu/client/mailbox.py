@@ -17,12 +17,13 @@ from kombu.connection import Connection
 
 from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.broker.connection import connect
+from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.inbox import Inbox
 from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.envelope import Envelope, compose, parse
 from asyncmcp_kombu.errors import EnvelopeError
 from asyncmcp_kombu.settings import Settings
-from asyncmcp_kombu.topology import Topology, new_client_id
+from asyncmcp_kombu.topology import EVERYONE, Topology, new_client_id
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ class Mailbox:
         self.reply_to = topology.reply(new_client_id())
         self._topology, self._max_bytes = topology, settings.max_message_bytes
         self._sessions: dict[str, Deliver] = {}
+        self._events = Binding(topology.events, EVERYONE)
+        self._listeners: set[str] = set()
+        self._bound: Future[None] | None = None
+        self._lock = threading.Lock()
 
         def new_connection() -> Connection:
             return connect(settings.broker_url.get_secret_value(), settings)
@@ -66,11 +71,32 @@ class Mailbox:
         self._sessions[client_id] = deliver
 
     def leave(self, client_id: str) -> None:
+        self.stop_listening(client_id)
         self._sessions.pop(client_id, None)
 
-    def send(self, envelope: Envelope) -> Future[None]:
-        """Publish to the server's request queue."""
-        return self._publisher.publish(self._topology.requests, envelope)
+    def send(self, queue: str, envelope: Envelope) -> Future[None]:
+        """Publish to the server's request queue, or to the inbox of who asked."""
+        return self._publisher.publish(queue, envelope)
+
+    def tell_everyone(self, envelope: Envelope) -> Future[None]:
+        """Publish to every process of the server, whichever holds what the message is about."""
+        return self._publisher.publish_to(self._topology.control, envelope)
+
+    def listen(self, client_id: str) -> Future[None]:
+        """Have the session hear the server's events; done when the reply queue is bound to their exchange."""
+        with self._lock:
+            self._listeners.add(client_id)
+            if self._bound is None or (self._bound.done() and self._bound.exception() is not None):
+                self._bound = self._inbox.bind(self._events)
+            return self._bound
+
+    def stop_listening(self, client_id: str) -> None:
+        """The last session to stop unbinds the queue."""
+        with self._lock:
+            self._listeners.discard(client_id)
+            if not self._listeners and self._bound is not None:
+                self._bound = None
+                self._inbox.unbind(self._events)
 
     def _on_message(self, message: Any) -> None:
         headers = message.headers or {}
@@ -79,15 +105,24 @@ class Mailbox:
         except EnvelopeError as error:
             logger.warning("dropped a message on %s: %s", self.reply_to, error)
             envelope = _instead_of_response(headers, error)
-        deliver = None if envelope is None else self._sessions.get(envelope.client_id or "")
-        if envelope is None or deliver is None:
-            logger.debug("dropped a message for a session that has ended: %r", envelope)
-        else:
-            try:
-                deliver(envelope)
-            except Exception as error:  # one session's trouble is not the others'
-                logger.warning("a session did not take its message: %s", error)
+        if envelope is not None:
+            for client_id in self._listening() if envelope.audience == EVERYONE else [envelope.client_id or ""]:
+                self._deliver(client_id, envelope)
         message.ack()
+
+    def _listening(self) -> list[str]:
+        with self._lock:
+            return list(self._listeners)
+
+    def _deliver(self, client_id: str, envelope: Envelope) -> None:
+        deliver = self._sessions.get(client_id)
+        if deliver is None:
+            logger.debug("dropped a message for a session that has ended: %r", envelope)
+            return
+        try:
+            deliver(envelope)
+        except Exception as error:  # one session's trouble is not the others'
+            logger.warning("a session did not take its message: %s", error)
 
 
 def _instead_of_response(headers: Mapping[str, Any], error: EnvelopeError) -> Envelope | None:

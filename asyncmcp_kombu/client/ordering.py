@@ -36,9 +36,9 @@ class Ordering:
 
     def accept(self, envelope: Envelope) -> list[Envelope]:
         """What may be handed on now that `envelope` has arrived, in order; empty for a duplicate or a gap."""
-        if envelope.sequence is None or envelope.request_id is None or envelope.kind == "request":
+        if envelope.sequence is None or envelope.belongs_to is None:
             return [envelope]
-        key = str(envelope.request_id)
+        key = str(envelope.belongs_to)
         if key in self._answered:
             return []
         sequence = self._sequences.setdefault(key, _Sequence())
@@ -59,6 +59,11 @@ class Ordering:
                 self._forget(key)
                 break
         return ready
+
+    def asked(self, request_id: object) -> None:
+        """A request is about to be sent: an id that was used, and answered, before may be used again."""
+        self._forget(str(request_id))
+        self._answered.pop(str(request_id), None)
 
     def next_deadline(self) -> float | None:
         """Monotonic time at which `overdue` has something to hand on, if nothing arrives before."""

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from mcp.shared.dispatcher import coerce_request_id
-from mcp_types.jsonrpc import ErrorData, RequestId
+from mcp_types.jsonrpc import ErrorData
 
 from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.broker.threads import wait_for
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.errors import BrokerUnreachable, MessageTooLarge, PublishError, ReplyTooLarge
-from asyncmcp_kombu.server.dispatch import Answer
 from asyncmcp_kombu.server.replies import Replies
+from asyncmcp_kombu.server.serving import Answer
 
 logger = logging.getLogger(__name__)
 
@@ -31,17 +30,12 @@ class ServedRequest:
         self.replies = Replies(envelope, publisher.publish)
         self._settle: Settle | None = settle
 
-    @property
-    def key(self) -> tuple[str | None, RequestId | None]:
-        """What a cancellation names it by: the client and its request id."""
-        request_id = self.envelope.request_id
-        return self.envelope.client_id, None if request_id is None else coerce_request_id(request_id)
-
     async def answer(self, answer: Answer) -> None:
         """Send the answer and settle: acknowledged when it is accepted, given back when the broker is away."""
         done = False
         try:
-            await self._answer(answer)
+            if answer is not None:
+                await self._answer(answer)
             done = True
         except BrokerUnreachable as error:
             logger.error("an answer could not be sent, its request goes back to the queue: %s", error)
@@ -51,7 +45,7 @@ class ServedRequest:
         finally:
             self.settle(done)
 
-    async def _answer(self, answer: Answer) -> None:
+    async def _answer(self, answer: dict[str, Any] | ErrorData) -> None:
         try:
             await wait_for(self._send(answer))
         except MessageTooLarge as error:
@@ -64,7 +58,7 @@ class ServedRequest:
         if settle is not None:
             settle(accepted)
 
-    def _send(self, answer: Answer) -> Future[None]:
+    def _send(self, answer: dict[str, Any] | ErrorData) -> Future[None]:
         return self.replies.error(answer) if isinstance(answer, ErrorData) else self.replies.result(answer)
 
 

@@ -6,7 +6,6 @@ them; the rest of the request travels in the header `mcp`.
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,16 +15,19 @@ from celery.utils.saferepr import saferepr
 from kombu.message import Message
 
 from asyncmcp_kombu.envelope import Envelope
+from asyncmcp_kombu.server.cancellation import Key, key_of
+from asyncmcp_kombu.worker.trace_context import trace_headers
 
 HEADER = "mcp"
-_KEPT = ("client_id", "session_id", "reply_to", "expires_at", "protocol_version")
+_KEPT = ("client_id", "session_id", "reply_to", "expires_at", "protocol_version", "timestamp", "sender")
 
 
-def call_id(envelope: Envelope) -> str:
+def call_id(key: Key | None) -> str:
     """The Celery task id: the same for each delivery of one request, and as unguessable as its client id."""
-    if envelope.client_id is None:
+    if key is None:
         return str(uuid.uuid4())
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{envelope.client_id}/{envelope.request_id!r}"))
+    client_id, request_id = key
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{client_id}/{request_id!r}"))
 
 
 def arguments_of(envelope: Envelope) -> dict[str, Any] | None:
@@ -48,8 +50,9 @@ def from_header(header: Mapping[str, Any], arguments: Mapping[str, Any]) -> Enve
     message = dict(header["message"])
     if not header["with_arguments"]:
         message["params"] = {**message.get("params", {}), "arguments": dict(arguments)}
-    kept = {key: header.get(key) for key in _KEPT}
-    return Envelope(body=b"", message=message, timestamp=time.time(), **kept)
+    kept: dict[str, Any] = {key: header[key] for key in _KEPT if key in header}
+    kept.setdefault("timestamp", 0.0)
+    return Envelope(body=b"", message=message, **kept)
 
 
 class CallMessage(Message):
@@ -65,7 +68,7 @@ class CallMessage(Message):
     ) -> CallMessage:
         """Args: shadow: a name to show instead of the task's; jobs: the queue that a retry is sent to."""
         arguments = arguments_of(envelope)
-        task_id = call_id(envelope)
+        task_id = call_id(key_of(envelope))
         info = delivered.delivery_info or {}
         expires = envelope.expires_at
         return cls(
@@ -95,6 +98,7 @@ class CallMessage(Message):
                 "timelimit": [None, None],
                 "ignore_result": True,
                 HEADER: to_header(envelope, without_arguments=arguments is not None),
+                **trace_headers(envelope),
             },
         )
 

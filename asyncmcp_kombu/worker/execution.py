@@ -7,19 +7,22 @@ the broker has accepted the answer, so that Celery's late acknowledgement means:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import anyio
 from billiard.common import terminate_handler_fired
 from celery import Task
-from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
 from mcp.shared.exceptions import MCPError
+from mcp.shared.jsonrpc_dispatcher import progress_token_from_params
 from mcp_types.jsonrpc import INTERNAL_ERROR, ErrorData
 
+from asyncmcp_kombu.broker.threads import wait_for
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.errors import (
     BrokerUnreachable,
@@ -29,10 +32,14 @@ from asyncmcp_kombu.errors import (
     PublishError,
     QueueNotFound,
     ReplyTooLarge,
+    RetriesExhausted,
     TimeLimitReached,
 )
-from asyncmcp_kombu.server.dispatch import Answer, dispatch
+from asyncmcp_kombu.server.cancellation import key_of
+from asyncmcp_kombu.server.dispatch import dispatch
 from asyncmcp_kombu.server.replies import Replies
+from asyncmcp_kombu.server.serving import Answer
+from asyncmcp_kombu.worker.deferral import Job, Outlet, Switch
 from asyncmcp_kombu.worker.limits import own_limit
 from asyncmcp_kombu.worker.process import Process, process_of
 from asyncmcp_kombu.worker.task_thread import FromThread, TaskThread
@@ -46,24 +53,31 @@ current_call: ContextVar[Call | None] = ContextVar("asyncmcp_call", default=None
 class Call:
     """One call being served in one Celery task."""
 
-    def __init__(self, task: Task, request: Envelope, process: Process) -> None:
-        self.task, self.request = task, request
+    def __init__(self, task: Task, request: Envelope, process: Process, job: Job | None = None) -> None:
+        self.task, self.request, self.job = task, request, job
+        self.admitting = False
+        self._celery = task.request  # Celery shows it in this thread only
         self._process = process
-        self._replies = Replies(request, process.publisher.publish)
+        self._wants_progress = progress_token_from_params(request.params) is not None
+        self._replies = Switch(Replies(request, process.publisher.publish), tells_progress=self._wants_progress)
         self._thread = TaskThread()
         self._scope: anyio.CancelScope | None = None
         self._body: Future[Any] | None = None  # an async body, while it runs
         self._control: Any = None  # Celery's Retry, Ignore or Reject
         self._failure: Exception | None = None  # what the tool raised
+        self._cancelled = False  # by its caller, who then gets no answer
         self._exit: BaseException | None = None  # SystemExit: the tool's own, or that of a child being ended
 
     def execute(self) -> Any:
         """Serve the call and answer it; returns what the tool gave, for Celery's log and events.
 
         Raises:
-            Retry, Ignore, Reject: the tool asked Celery for it; `Retry` leaves the answer to the next try.
+            Retry, Ignore, Reject: the tool asked Celery for it; `Retry` leaves the answer to the next try. `Ignore`
+                also when the caller cancelled the call.
             Exception: what the tool raised, after the caller has been told, so that Celery counts a failure.
         """
+        if self.job is not None:
+            self._begin_job(self.job)
         token = current_call.set(self)
         try:
             serving = self._process.start_soon(self._serve)
@@ -73,32 +87,82 @@ class Call:
                 serving.cancel()
                 self._failure = limit
                 answer = TimeLimitReached("the tool exceeded its soft time limit").error_data()
+            if self._cancelled:
+                self._replies.cancelled()
+                if terminate_handler_fired():
+                    raise SystemExit("ended, as its caller has cancelled")
+                raise Ignore("cancelled by its caller")
             if isinstance(self._control, Retry):
                 raise self._control
             if self._exit is not None and terminate_handler_fired():
                 raise self._exit  # the pool ends this child; its parent tells the caller
-            self._reply(answer)
+            if answer is not None:
+                self._reply(answer)
             if self._control is not None:
                 raise self._control
             if self._failure is not None:
                 raise self._failure
-            return answer.get("structuredContent") if isinstance(answer, dict) else answer.message
+            return answer.message if isinstance(answer, ErrorData) else (answer or {}).get("structuredContent")
         finally:
             current_call.reset(token)
 
     async def _serve(self) -> Answer:
         current_call.set(self)
         process = self._process
-        with anyio.CancelScope() as self._scope:
-            return await dispatch(process.served.lowlevel, process.lifespan_state, self.request, self._replies)
+        with anyio.CancelScope() as self._scope, process.calls.running(key_of(self.request), self._cancel):
+            return await dispatch(process.serving, self._watched(), self._replies)
+        if self._cancelled:
+            return None
         return CallRejected(f"the tool gave the call up: {type(self._control).__name__}").error_data()
+
+    def _watched(self) -> Envelope:
+        """The request; its tool reports progress also where the caller does not ask, when the call may become a job."""
+        options = getattr(self.task, "mcp_tool", None)
+        if self._wants_progress or options is None or options.task == "never":
+            return self.request
+        params = self.request.params
+        meta = {**(params.get("_meta") or {}), "progressToken": self._celery.id}
+        return replace(self.request, message={**self.request.message, "params": {**params, "_meta": meta}})
+
+    def _cancel(self) -> None:
+        self._cancelled = True
+        if self._scope is not None:
+            self._scope.cancel()
+
+    @property
+    def again(self) -> bool:
+        """Whether the call was tried before, or the broker says that it was delivered before."""
+        info = self._celery.delivery_info or {}
+        return bool(info.get("redelivered")) or self._celery.retries > 0
+
+    @property
+    def progress(self) -> Mapping[str, Any] | None:
+        """What the tool reported last."""
+        return self._replies.progress
+
+    def _begin_job(self, job: Job) -> None:
+        deferral = self._process.served.deferral
+        assert deferral is not None
+        outlet = deferral.begin(job, self.request, again=self.again)
+        if outlet is None:
+            raise Ignore("the job has ended, was cancelled, or has expired")
+        self._replies.target = outlet
+
+    async def become(self, result: dict[str, Any], outlet: Outlet) -> None:
+        """Answer the caller now, while the tool goes on; what it sends and answers goes to `outlet` from here on."""
+        caller, self._replies.target = self._replies.target, outlet
+        await wait_for(caller.result(result))
 
     async def run_body(self, task: Task, arguments: dict[str, Any]) -> Any:
         """Run a tool's body in this call's Celery thread; awaited by the tool's entry on the SDK's server."""
+        if self.admitting:
+            raise Admitted
+
+        context = copy_context()  # what the server's middleware has set there, and its span
 
         def body() -> Any:
-            with FromThread(self._process.token):
-                return task.run(**arguments)
+            with FromThread(self._process.token, self._scope):
+                return context.run(task.run, **arguments)
 
         try:
             return await self._thread.run(body, self._cancel_body)
@@ -114,7 +178,14 @@ class Call:
             self._failure = error
             if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
                 self._exit = error.__cause__
+            elif self._outlives_its_request and _retries_are_used_up(task, self._celery.retries, error):
+                told = RetriesExhausted(f"the tool failed on each of {self._celery.retries + 1} tries")
+                raise MCPError.from_error_data(told.error_data()) from error
             raise
+
+    @property
+    def _outlives_its_request(self) -> bool:
+        return not isinstance(self._replies.target, Replies)
 
     def wait_for_body(self, body: Future[Any]) -> Any:
         """Wait in Celery's thread for an async body, which is cancelled when a soft time limit is raised."""
@@ -131,7 +202,7 @@ class Call:
         if self._body is not None:
             self._body.cancel()
 
-    def _reply(self, answer: Answer) -> None:
+    def _reply(self, answer: dict[str, Any] | ErrorData) -> None:
         try:
             self._accepted(self._send(answer))
         except MessageTooLarge as error:
@@ -139,7 +210,7 @@ class Call:
             self._failure = self._failure or told
             self._accepted(self._replies.error(told.error_data()))
 
-    def _send(self, answer: Answer) -> Future[None]:
+    def _send(self, answer: dict[str, Any] | ErrorData) -> Future[None]:
         try:
             return self._replies.error(answer) if isinstance(answer, ErrorData) else self._replies.result(answer)
         except Exception as error:  # it cannot be written as JSON
@@ -159,9 +230,25 @@ class Call:
             self._failure = self._failure or error
 
 
-def execute(task: Task, request: Envelope) -> Any:
+def _retries_are_used_up(task: Task, retries: int, error: Exception) -> bool:
+    """Whether Celery tried again and gave up: it raises what the last try raised, unless there was nothing."""
+    limit = getattr(task, "override_max_retries", task.max_retries)
+    return isinstance(error, MaxRetriesExceededError) or (limit is not None and 0 < limit <= retries)
+
+
+class Admitted(MCPError):
+    """Raised in place of a tool's body while its call is only admitted: arguments fit, resolvers have answers.
+
+    An MCPError, because the SDK lets that pass where it makes results of other exceptions.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(code=INTERNAL_ERROR, message="admitted")
+
+
+def execute(task: Task, request: Envelope, job: Job | None = None) -> Any:
     """Serve and answer a request inside its Celery task; see `Call.execute`."""
-    return Call(task, request, process_of(task.app)).execute()
+    return Call(task, request, process_of(task.app), job).execute()
 
 
 def run_async(task: Task, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,10 +23,14 @@ from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError
 from asyncmcp_kombu.server.admission import admit, refuse
+from asyncmcp_kombu.server.cancellation import CANCELLED, key_of
+from asyncmcp_kombu.topology import EVERYONE
 from asyncmcp_kombu.worker.call import HEADER, CallMessage, arguments_of, call_id, to_header
+from asyncmcp_kombu.worker.control import cancelled
 from asyncmcp_kombu.worker.process import process_of
 from asyncmcp_kombu.worker.registry import tools_of
 from asyncmcp_kombu.worker.served import REQUEST_TASK, served_by
+from asyncmcp_kombu.worker.trace_context import in_callers_trace, trace_headers
 
 logger = logging.getLogger(__name__)
 
@@ -91,19 +96,27 @@ class Intake(bootsteps.StartStopStep):
     def _admit(self, c: Any, message: Any) -> None:
         limit = self._served.settings.max_message_bytes
         request = admit(message.body, message.headers or {}, self._topology, limit)
-        if request.kind != "request":
-            logger.debug("ignored a %s %s", request.kind, request.method)
+        request = replace(request, sender=(message.delivery_info or {}).get("sender_id"))
+        if request.method == CANCELLED:  # from a client that knows no control exchange
+            publisher = process_of(c.app).publisher
+            self._settle_after(
+                c, message, publisher.publish_to(self._topology.control, replace(request, audience=EVERYONE))
+            )
+        elif request.kind == "response":
+            logger.debug("ignored an answer that nobody waits for")
             message.ack_log_error(logger, c.connection_errors)
-            return
-        if request.expired():
+        elif request.expired() or key_of(request) in cancelled:
             logger.info("dropped %s %s: its caller waits no longer", request.method, request.name or "")
             message.ack_log_error(logger, c.connection_errors)
-            return
-        self._hand_over(c, message, request)
+        else:
+            self._hand_over(c, message, request)
 
     def _hand_over(self, c: Any, message: Any, request: Envelope) -> None:
         """To the strategy of the tool's Celery task, or to the queue that the tool is routed to."""
         tool = self._tools.get(request.name or "") if arguments_of(request) is not None else None
+        deferral = self._served.deferral
+        if tool is not None and deferral is not None and deferral.admits(tool, request):
+            tool = None
         queue = getattr(tool, "queue", None)
         if tool is not None and queue and queue not in (self._topology.requests, self._topology.jobs):
             self._forward(c, message, request, queue)
@@ -123,13 +136,13 @@ class Intake(bootsteps.StartStopStep):
             c.app.send_task(
                 request.name,
                 kwargs=arguments_of(request),
-                task_id=call_id(request),
+                task_id=call_id(key_of(request)),
                 queue=queue,
                 ignore_result=True,
-                headers={HEADER: to_header(request, without_arguments=True)},
+                headers={HEADER: to_header(request, without_arguments=True), **trace_headers(request)},
             )
 
-        self._settle_after(c, message, self._forwarder.submit(publish))
+        self._settle_after(c, message, self._forwarder.submit(in_callers_trace, request, publish))
 
     def _refuse(self, c: Any, message: Any, error: EnvelopeError) -> None:
         logger.warning("refused a message on %s: %s", self._topology.requests, error)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from celery import Task
 
@@ -43,6 +44,20 @@ def own_limit(task: Task) -> tuple[float, bool] | None:
     return min(
         ((seconds, name == "soft") for name, seconds in (("soft", soft), ("hard", hard)) if seconds), default=None
     )
+
+
+def check_terminate(tools: Mapping[str, Any], pool: str) -> None:
+    """Called once per worker, before its pool starts.
+
+    Raises:
+        ConfigurationError: names the first tool that may be ended where no process can be ended.
+    """
+    for name, task in tools.items():
+        if task.mcp_tool.terminate and pool != _PREFORK:
+            raise ConfigurationError(
+                f"tool {name!r} has terminate=True, which the pool {pool.rpartition('.')[2]!r} cannot keep: nothing "
+                "ends a thread. Run the worker with the prefork pool (celery worker -P prefork), or remove the option"
+            )
 
 
 def check_time_limits(

@@ -6,12 +6,14 @@ lifespan is entered once, there. Threads do not survive a fork: a pool child mak
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -24,7 +26,16 @@ from kombu.connection import Connection
 
 from asyncmcp_kombu.broker.connection import connect
 from asyncmcp_kombu.broker.publisher import Publisher
+from asyncmcp_kombu.envelope import Envelope
+from asyncmcp_kombu.server.back_channel import BackChannel
+from asyncmcp_kombu.server.fan_out import fan_out
+from asyncmcp_kombu.server.keys import secret_keys
+from asyncmcp_kombu.server.serving import Serving
+from asyncmcp_kombu.server.sessions import Sessions
+from asyncmcp_kombu.worker.control import hear_cancellations
+from asyncmcp_kombu.worker.running import RunningCalls
 from asyncmcp_kombu.worker.served import Served, served_by
+from asyncmcp_kombu.worker.trace_context import flush_spans, join_task_span
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +49,8 @@ class Process:
 
     def __init__(self, app: Celery, served: Served) -> None:
         self.served = served
-        self.lifespan_state: Any = None
+        self.calls = RunningCalls()
+        self._serving: Serving | None = None
         self.token: anyio.lowlevel.EventLoopToken | None = None
         url, settings = app.conf.broker_write_url or app.conf.broker_url, served.settings
 
@@ -48,12 +60,19 @@ class Process:
         self.publisher = Publisher(
             new_connection, retry_for=settings.publish_retry, max_bytes=settings.max_message_bytes
         )
+        self._back_channel = BackChannel(served.topology, new_connection, settings.max_message_bytes)
         self._lock = threading.Lock()
         # Keep the context manager: a portal stops when its context manager is collected.
         self._portal_context: AbstractContextManager[BlockingPortal] | None = None
         self._portal: BlockingPortal | None = None
         self._lifespan_over: Future[None] | None = None
         self._ending: anyio.Event | None = None
+
+    @property
+    def serving(self) -> Serving:
+        """The server in this process's event loop, once that runs."""
+        assert self._serving is not None
+        return self._serving
 
     def start_soon(self, function: Callable[..., Awaitable[T]], *args: Any) -> Future[T]:
         """Run a coroutine function in the event loop, which is started, with the lifespan, if need be."""
@@ -65,7 +84,9 @@ class Process:
                 self._portal_context = start_blocking_portal(backend="asyncio", name="asyncmcp-loop")
                 portal = self._portal_context.__enter__()
                 try:
-                    self._lifespan_over, _ = portal.start_task(self._live, name="lifespan")
+                    # Not in the first call's context: the lifespan outlives that call, and its trace.
+                    start = partial(portal.start_task, self._live, name="lifespan")
+                    self._lifespan_over, _ = contextvars.Context().run(start)
                 except BaseException:
                     self._portal_context.__exit__(None, None, None)
                     raise
@@ -73,11 +94,24 @@ class Process:
             return self._portal
 
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
-        server = self.served.lowlevel
+        served, server = self.served, self.served.lowlevel
+        join_task_span(server)
         self._ending, self.token = anyio.Event(), anyio.lowlevel.current_token()
-        async with server.lifespan(server) as self.lifespan_state:
-            task_status.started()
-            await self._ending.wait()
+        async with server.lifespan(server) as state, hear_cancellations(self.calls.cancel):
+            with fan_out(served.server, server, self._publish_event) as fans_out:
+                self._serving = Serving(
+                    server=server,
+                    lifespan_state=state,
+                    sessions=Sessions(served.topology.server, secret_keys(served.settings)),
+                    back_channel=self._back_channel,
+                    publish=self.publisher.publish,
+                    fans_out=fans_out,
+                )
+                task_status.started()
+                await self._ending.wait()
+
+    def _publish_event(self, event: Envelope) -> Future[None]:
+        return self.publisher.publish_to(self.served.topology.events, event)
 
     def close(self) -> None:
         """End the lifespan, the event loop and the publisher; what was handed to it is sent first."""
@@ -91,6 +125,7 @@ class Process:
                     logger.exception("the server's lifespan did not end well")
                 assert self._portal_context is not None
                 self._portal_context.__exit__(None, None, None)
+        self._back_channel.close()
         self.publisher.close()
 
 
@@ -117,6 +152,7 @@ def close_all(**_: Any) -> None:
         _processes.clear()
     for process in processes:
         process.close()
+    flush_spans()
 
 
 def _forget_the_parents() -> None:

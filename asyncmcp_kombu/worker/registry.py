@@ -19,6 +19,8 @@ from mcp.server.mcpserver import MCPServer
 from mcp_types import CallToolRequestParams, ListToolsResult, PaginatedRequestParams
 
 from asyncmcp_kombu.errors import ConfigurationError
+from asyncmcp_kombu.server.fan_out import subscriptions_of
+from asyncmcp_kombu.server.lowlevel import lowlevel_of
 from asyncmcp_kombu.worker.execution import current_call
 from asyncmcp_kombu.worker.served import Served
 from asyncmcp_kombu.worker.tool import McpTask, adopt, wrapped_tasks
@@ -44,8 +46,8 @@ def register_tools(app: Celery, served: Served) -> dict[str, McpTask]:
     tools = tools_of(app)
     if not tools:
         return tools
-    own = served.server
-    target = own if isinstance(own, MCPServer) else MCPServer(own.name)
+    own = served.server if isinstance(served.server, MCPServer) else served.lowlevel
+    target = own if isinstance(own, MCPServer) else MCPServer(own.name, subscriptions=subscriptions_of(own))
     for name, task in tools.items():
         _add_tool(target, name, task)
     if isinstance(own, Server):
@@ -86,8 +88,7 @@ def _entry(task: McpTask, function: Callable[..., Any]) -> Callable[..., Any]:
 def _serve_beside(own: Server[Any], ours: MCPServer[Any], names: frozenset[str]) -> None:
     """Let a low-level server list and call the app's tools besides its own."""
     list_own, call_own = own.get_request_handler("tools/list"), own.get_request_handler("tools/call")
-    lowlevel = ours._lowlevel_server  # pyright: ignore[reportPrivateUsage]
-    call_ours = lowlevel.get_request_handler("tools/call")
+    call_ours = lowlevel_of(ours).get_request_handler("tools/call")
     assert call_ours is not None
 
     async def list_tools(ctx: ServerRequestContext[Any], params: PaginatedRequestParams) -> Any:

@@ -7,18 +7,20 @@ hard time limit. Then it sends the caller an error, and acknowledges when that i
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import Future
 from typing import Any
 
 from billiard.einfo import ExceptionWithTraceback
-from celery.exceptions import WorkerLostError
+from celery.exceptions import Ignore, WorkerLostError
 from celery.worker.request import Request
-from celery.worker.state import task_ready
+from celery.worker.state import revoked, task_ready
 
 from asyncmcp_kombu.errors import CallError, OutcomeUnknown, TimeLimitReached, WorkerLost
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.worker.call import HEADER, from_header
-from asyncmcp_kombu.worker.process import process_of
+from asyncmcp_kombu.worker.deferral import JOB, Job
+from asyncmcp_kombu.worker.process import Process, process_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +44,9 @@ class McpRequest(Request):
                 self.reject(requeue=True)
                 return
             self._owed = self._lost()
+        if self.id in revoked and isinstance(_raised(exc_info), Ignore):
+            logger.info("%s: revoked while it ran, by its caller", self.humaninfo())
+            self.send_event("task-revoked", terminated=True, signum=None, expired=False)
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
         self._tell()
 
@@ -72,7 +77,11 @@ class McpRequest(Request):
         error, self._owed = self._owed, None
         if error is None:
             return
-        request = from_header(self.request_dict[HEADER], self.kwargs)
+        header = self.request_dict[HEADER]
+        if JOB in header:
+            _fail_soon(process_of(self.app), header[JOB], error, then)
+            return
+        request = from_header(header, self.kwargs)
         sent = Replies(request, process_of(self.app).publisher.publish).error(error.error_data())
         sent.add_done_callback(lambda future: self._told(future, then))
 
@@ -84,8 +93,26 @@ class McpRequest(Request):
             then()
 
 
+def _fail_soon(process: Process, job: Job, error: CallError, then: Any) -> None:
+    """Tell the deferral in a thread of its own: it writes to a database, and this is the consumer's."""
+
+    def fail() -> None:
+        deferral = process.served.deferral
+        try:
+            if deferral is not None:
+                deferral.fail(job, error.error_data())
+        except Exception:
+            logger.exception("it could not be kept that a job failed")
+        if then is not None:
+            then()
+
+    threading.Thread(target=fail, name="asyncmcp-job-failed", daemon=True).start()
+
+
 def _child_was_lost(exc_info: Any) -> bool:
+    return isinstance(_raised(exc_info), WorkerLostError | SystemExit | KeyboardInterrupt)
+
+
+def _raised(exc_info: Any) -> BaseException:
     exception = exc_info.exception
-    if isinstance(exception, ExceptionWithTraceback):
-        exception = exception.exc
-    return isinstance(exception, WorkerLostError | SystemExit | KeyboardInterrupt)
+    return exception.exc if isinstance(exception, ExceptionWithTraceback) else exception

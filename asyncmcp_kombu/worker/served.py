@@ -8,10 +8,11 @@ from weakref import WeakKeyDictionary
 
 from celery import Celery
 from mcp.server.lowlevel.server import Server
-from mcp.server.mcpserver import MCPServer
 
+from asyncmcp_kombu.server.lowlevel import AnyServer, lowlevel_of
 from asyncmcp_kombu.settings import Settings
 from asyncmcp_kombu.topology import Topology
+from asyncmcp_kombu.worker.deferral import Deferral
 
 REQUEST_TASK = "mcp.request"
 """Celery task for every request that is not a call of a known tool: listings, prompts, resources, …"""
@@ -21,17 +22,15 @@ REQUEST_TASK = "mcp.request"
 class Served:
     """One MCP server on one Celery app. `server` is the author's own object."""
 
-    server: MCPServer[Any] | Server[Any]
+    server: AnyServer
     topology: Topology
     settings: Settings
+    deferral: Deferral | None = None
 
     @property
     def lowlevel(self) -> Server[Any]:
         """The SDK's low-level server, which its drivers take."""
-        if isinstance(self.server, MCPServer):
-            # mcp 2.3 has no public name for it yet (its own client reads it the same way).
-            return self.server._lowlevel_server  # pyright: ignore[reportPrivateUsage]
-        return self.server
+        return lowlevel_of(self.server)
 
 
 _served: WeakKeyDictionary[Celery, Served] = WeakKeyDictionary()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 from anyio._core._eventloop import threadlocals
@@ -70,24 +70,25 @@ class TaskThread:
 
 
 class FromThread:
-    """Within it, `anyio.from_thread.run` reaches the event loop, as in the SDK's own worker threads.
+    """Within it, `anyio.from_thread` reaches the event loop, as in the SDK's own worker threads.
 
-    That is how a sync tool awaits: `anyio.from_thread.run(ctx.report_progress, 1, 10)`.
+    That is how a sync tool awaits, `anyio.from_thread.run(ctx.report_progress, 1, 10)`, and how it sees that its
+    call was cancelled, `anyio.from_thread.check_cancelled()`.
 
-    Private name of anyio 4 used here: `anyio._core._eventloop.threadlocals.current_token`.
-    tests/fleet/test_sync_tools.py fails when it goes.
+    Private names of anyio 4 used here: `anyio._core._eventloop.threadlocals` with `current_token` and
+    `current_cancel_scope`. tests/fleet/test_cancellation.py fails when one goes.
     """
 
-    def __init__(self, token: EventLoopToken | None) -> None:
-        self._token = token
+    def __init__(self, token: EventLoopToken | None, scope: anyio.CancelScope | None = None) -> None:
+        self._values = {"current_token": token, "current_cancel_scope": scope}
 
     def __enter__(self) -> None:
-        self._before: Any = getattr(threadlocals, "current_token", None)
-        if self._token is not None:
-            threadlocals.current_token = self._token
+        self._before = dict(threadlocals.__dict__)
+        threadlocals.__dict__.update({name: value for name, value in self._values.items() if value is not None})
 
     def __exit__(self, *_: object) -> None:
-        if self._before is None:
-            threadlocals.__dict__.pop("current_token", None)
-        else:
-            threadlocals.current_token = self._before
+        for name in self._values:
+            if name in self._before:
+                threadlocals.__dict__[name] = self._before[name]
+            else:
+                threadlocals.__dict__.pop(name, None)

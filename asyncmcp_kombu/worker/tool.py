@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args, overload
 
 from celery import Celery, Task, shared_task
 from celery.local import Proxy
@@ -21,12 +21,14 @@ from mcp_types import Icon, ToolAnnotations
 
 from asyncmcp_kombu.errors import CallError, ConfigurationError
 from asyncmcp_kombu.worker.call import HEADER, from_header
+from asyncmcp_kombu.worker.deferral import JOB
 from asyncmcp_kombu.worker.execution import execute, run_async
 
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 Delivery = Literal["at-least-once", "at-most-once"]
+TaskMode = Literal["auto", "optional", "required", "never"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,9 @@ class ToolOptions:
     meta: dict[str, Any] | None = None
     structured_output: bool | None = None
     delivery: Delivery = "at-least-once"
+    task: TaskMode = "never"
+    ttl: float | None = None
+    terminate: bool = False
 
 
 class ToolTask(Protocol, Generic[P, R_co]):
@@ -74,7 +79,7 @@ class McpTask(Task):
         if header is None:
             return self.run(*args, **kwargs)
         request.mcp_serving = True
-        return execute(self, from_header(header, kwargs))
+        return execute(self, from_header(header, kwargs), header.get(JOB))
 
 
 wrapped_tasks: list[tuple[Any, ToolOptions]] = []
@@ -95,6 +100,9 @@ def mcp_task(
     structured_output: bool | None = None,
     queue: str | None = None,
     delivery: Delivery = "at-least-once",
+    task: TaskMode = "never",
+    ttl: float | None = None,
+    terminate: bool = False,
     **celery_options: Any,
 ) -> Callable[[Callable[P, R]], ToolTask[P, R]]: ...
 def mcp_task(fn: Any = None, /, **options: Any) -> Any:
@@ -107,6 +115,12 @@ def mcp_task(fn: Any = None, /, **options: Any) -> Any:
             by whoever received the call.
         delivery: `at-least-once` (acknowledged after the answer was accepted) or `at-most-once`
             (acknowledged before the tool starts; it is never run twice).
+        task: whether a call may outlive its request (the Tasks extension, docs/tasks.md): `auto`, when it takes longer
+            than a short budget; `optional`, at once for every client that knows the extension; `required`, and only
+            for those; `never` (default).
+        ttl: seconds after its creation in which such a task can be asked for; default: ASYNCMCP_TASK_TTL, a day.
+        terminate: end the pool's process that runs the tool when its caller cancels: for sync tools that do not look
+            whether they are cancelled. In the prefork pool only.
         celery_options: Celery's own, with Celery's meaning: `bind`, `rate_limit`, `time_limit`,
             `soft_time_limit`, `autoretry_for`, `max_retries`, `retry_backoff`, …
 
@@ -126,9 +140,12 @@ def _declare(fn: Any, *, options: dict[str, Any]) -> Any:
     tool = ToolOptions(**{key: options.pop(key) for key in ToolOptions.__slots__ if key in options})
     if tool.delivery not in ("at-least-once", "at-most-once"):
         raise ConfigurationError(f"delivery={tool.delivery!r}: expected 'at-least-once' (default) or 'at-most-once'")
-    for missing in ("task", "ttl"):
-        if missing in options:
-            raise ConfigurationError(f"{missing}=: the Tasks extension is not part of this version")
+    if tool.task not in get_args(TaskMode):
+        raise ConfigurationError(f"task={tool.task!r}: expected one of {', '.join(map(repr, get_args(TaskMode)))}")
+    if tool.ttl is not None and tool.ttl <= 0:
+        raise ConfigurationError(f"ttl={tool.ttl!r}: expected seconds, more than 0")
+    if tool.task != "never" and tool.delivery == "at-most-once":
+        raise ConfigurationError("task= and delivery='at-most-once' exclude each other: a task survives its worker")
     if issubclass(type(fn), Proxy | Task):
         if options or tool.name is not None:
             names = ", ".join(sorted([*options, *(["name"] if tool.name else [])]))

@@ -21,10 +21,12 @@ from asyncmcp_kombu.broker import queues as broker_queues
 from asyncmcp_kombu.envelope import compose, parse
 from asyncmcp_kombu.errors import BrokerUnreachable, MessageTooLarge
 from tests.brokers.driver import SOON, Arrivals, Driver, leave, numbered
+from tests.brokers.exchanges import ExchangeContract
+from tests.brokers.pruning import PruningContract
 from tests.services import delete_queues
 
 
-class BrokerContract:
+class BrokerContract(ExchangeContract, PruningContract):
     keeps_order: ClassVar[bool] = True
     """Whether what one publisher sends arrives in that order."""
     marks_redelivery: ClassVar[bool] = True

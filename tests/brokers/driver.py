@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue as queues
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from asyncmcp_kombu.broker import queues as broker_queues
 from asyncmcp_kombu.broker.connection import connect
+from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.inbox import Inbox
 from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.envelope import Envelope, compose
@@ -91,6 +92,16 @@ class Driver:
         self._queues.append(queue.name)
         return queue
 
+    def exchange(self, suffix: str = "workers-events") -> str:
+        """The name of an exchange, which is deleted when the test ends."""
+        name = self.name(suffix)
+        self._queues.append(name)
+        return name
+
+    def reply_queue(self, owner: str) -> KombuQueue:
+        """A reply queue, made and deleted by its inbox."""
+        return broker_queues.reply_queue(self.name(f"workers-reply-{owner}"))
+
     def publisher(self, **options: Any) -> Publisher:
         publisher = Publisher(self.connect, **options)
         self._closing.append(publisher.close)
@@ -102,9 +113,22 @@ class Driver:
         for sent in [self._sender.publish(queue.name, envelope) for envelope in envelopes]:
             sent.result(SOON)
 
-    def inbox(self, queue: KombuQueue, arrivals: Callable[[Any], None], *, temporary: bool = False) -> Inbox:
+    def announce(self, exchange: str, *envelopes: Envelope) -> None:
+        """Publish to the exchange in this order and wait until the broker has accepted all."""
+        self._sender = self._sender or self.publisher()
+        for sent in [self._sender.publish_to(exchange, envelope) for envelope in envelopes]:
+            sent.result(SOON)
+
+    def inbox(
+        self,
+        queue: KombuQueue,
+        arrivals: Callable[[Any], None],
+        *,
+        temporary: bool = False,
+        bindings: Iterable[Binding] = (),
+    ) -> Inbox:
         """A started inbox, closed with the test unless it was before."""
-        inbox = Inbox(self.connect, queue, arrivals, temporary=temporary)
+        inbox = Inbox(self.connect, queue, arrivals, temporary=temporary, bindings=bindings)
         inbox.start()
         self._closing.append(inbox.close)
         return inbox

@@ -5,18 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import wait
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from asyncmcp_kombu.broker import queues as broker_queues
+from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.envelope import parse
 from asyncmcp_kombu.errors import BrokerUnreachable, PublishError
+from asyncmcp_kombu.topology import EVERYONE
 from tests.brokers.base import BrokerContract
 from tests.brokers.driver import SOON, Arrivals, Driver, leave, numbered
 from tests.brokers.proxy import Proxy
-from tests.services import free_port
+from tests.services import cleanup_queues, free_port
 
 
 def at_port(broker_url: str, port: int, credentials: str = "") -> str:
@@ -45,6 +47,7 @@ class NetworkBrokerContract(BrokerContract):
         yield driver
         proxy.restore()
         driver.close()
+        cleanup_queues(broker_url, prefix)  # an acknowledgement may have been lost with the connection
 
     @pytest.fixture
     def nowhere(self, broker_url: str, prefix: str) -> Iterator[Driver]:
@@ -123,6 +126,45 @@ class NetworkBrokerContract(BrokerContract):
         if parse(arrived[0].body, arrived[0].headers).request_id == 1:
             arrived.append(arrivals.next().message)
         assert parse(arrived[-1].body, arrived[-1].headers).request_id == 2
+
+    def test_an_inbox_is_bound_as_before_when_the_broker_is_back(self, proxied: Driver, proxy: Proxy):
+        exchange, arrivals, queue = proxied.exchange(), Arrivals(), proxied.reply_queue("a")
+        inbox = proxied.inbox(queue, arrivals, temporary=True, bindings=[Binding(exchange, "a")])
+        inbox.bind(Binding(exchange, EVERYONE)).result(SOON)
+        proxy.cut()
+        asked = inbox.bind(Binding(exchange, "b"))
+        with pytest.raises(TimeoutError):
+            asked.result(0.5)
+        proxy.restore()
+        asked.result(SOON)
+        assert self.bound(proxied) == {(exchange, queue.name, audience) for audience in ("a", "b", EVERYONE)}
+        proxied.announce(exchange, *(numbered(n, audience=a) for n, a in enumerate(("a", "b", EVERYONE))))
+        assert sorted(parse(one.body, one.headers).request_id for one in arrivals.take(3)) == [0, 1, 2]
+
+    def test_a_publisher_to_an_exchange_that_may_retry_sends_when_the_broker_is_back(
+        self, proxied: Driver, proxy: Proxy
+    ):
+        exchange, arrivals, publisher = proxied.exchange(), Arrivals(), proxied.publisher(retry_for=30.0)
+        inbox = proxied.inbox(proxied.queue("workers-audit"), arrivals, bindings=[Binding(exchange, "a")])
+        publisher.publish_to(exchange, numbered(1, audience="a")).result(SOON)
+        arrivals.take(1)
+        proxy.cut()
+        sent = [publisher.publish_to(exchange, numbered(n, audience="a")) for n in range(2, 15)]
+        with pytest.raises(TimeoutError):
+            sent[0].result(0.5)
+        proxy.restore()
+        for future in sent:
+            future.result(SOON)
+        arrived: set[Any] = set()
+        while not arrived >= set(range(2, 15)):  # what was sent twice arrives twice
+            message = arrivals.next().message
+            arrived.add(parse(message.body, message.headers).request_id)
+        inbox.unbind(Binding(exchange, "a")).result(SOON)
+
+    def test_a_publisher_to_an_exchange_says_that_nobody_listens(self, nowhere: Driver):
+        error = nowhere.publisher().publish_to("e", numbered(1, audience="a")).exception(SOON)
+        assert isinstance(error, BrokerUnreachable)
+        assert "hunter2" not in str(error)
 
     def test_an_inbox_closes_in_seconds_while_the_broker_is_away(self, proxied: Driver, proxy: Proxy):
         inbox = proxied.inbox(proxied.queue(), Arrivals())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kombu.transport.memory import Channel
+from kombu.transport.memory import Channel, Transport
 
 from tests.brokers.base import BrokerContract
 from tests.brokers.driver import Arrivals, Driver, leave, numbered
@@ -12,6 +12,7 @@ from tests.services import MEMORY_URL
 
 class TestMemory(BrokerContract):
     marks_redelivery = False
+    finds_the_dead = False
 
     @pytest.fixture
     def broker_url(self) -> str:
@@ -19,6 +20,15 @@ class TestMemory(BrokerContract):
 
     def exists(self, driver: Driver, queue_name: str) -> bool:
         return queue_name in Channel.queues
+
+    def bound(self, driver: Driver) -> set[tuple[str, str, str]]:
+        state = Transport.global_state
+        named = {(key.exchange, key.queue, key.routing_key) for key in state.bindings}
+        used = {(name, queue, key) for name, one in state.exchanges.items() for key, _, queue in one["table"]}
+        assert {one for one in named | used if one[0].startswith(driver.prefix)} == {
+            one for one in named & used if one[0].startswith(driver.prefix)
+        }
+        return {one for one in named if one[0].startswith(driver.prefix)}
 
     def test_what_a_closed_consumer_left_is_given_to_another_at_once(self, driver: Driver):
         """Not in memory: with the consumer, the process ends that alone could consume again."""

@@ -7,8 +7,12 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from asyncmcp_kombu.broker import exchanges
+from asyncmcp_kombu.broker.exchanges import Binding
+from asyncmcp_kombu.broker.presence import Presence
 from asyncmcp_kombu.broker.redis import REPLIES_KEPT
-from tests.brokers.driver import Driver, numbered
+from asyncmcp_kombu.topology import EVERYONE
+from tests.brokers.driver import SOON, Arrivals, Driver, leave, numbered
 from tests.brokers.leases import LeaseContract
 from tests.brokers.network import NetworkBrokerContract
 from tests.services import redis_url
@@ -28,6 +32,18 @@ class TestRedis(NetworkBrokerContract, LeaseContract):
         with redis.Redis.from_url(driver.url) as client:
             return bool(client.exists(queue_name))
 
+    def bound(self, driver: Driver) -> set[tuple[str, str, str]]:
+        with redis.Redis.from_url(driver.url, decode_responses=True) as client:
+            keys = list(client.scan_iter(f"_kombu.binding*.{driver.prefix}*"))
+            rows = [
+                (key.rpartition(".")[2], *member.split("\x06\x16")) for key in keys for member in client.smembers(key)
+            ]
+        return {(exchange, queue, audience) for exchange, audience, _, queue in rows}
+
+    def drop_exchange(self, driver: Driver, name: str) -> None:
+        with redis.Redis.from_url(driver.url) as client:
+            client.delete(f"_kombu.binding.{name}", f"_kombu.binding_permanent.{name}")
+
     def refusing_queue(self, driver: Driver) -> str:
         queue = driver.queue("workers-jobs")
         with redis.Redis.from_url(driver.url) as client:
@@ -38,6 +54,51 @@ class TestRedis(NetworkBrokerContract, LeaseContract):
         queue = driver.queue("workers-reply-x")
         driver.send(queue, numbered(1, sequence=0))
         assert REPLIES_KEPT - 60 < raw.ttl(queue.name) <= REPLIES_KEPT
+
+    def test_later_messages_do_not_push_the_expiry_back_but_a_living_owner_does(self, driver: Driver, raw: redis.Redis):
+        exchange, queue = driver.exchange(), driver.queue("workers-reply-x")
+        driver.send(queue, numbered(1, sequence=0))
+        raw.expire(queue.name, 100)
+        with driver.connect() as connection, connection.channel() as channel:
+            exchanges.bind(channel, queue.name, Binding(exchange, "a"))
+            driver.announce(exchange, numbered(2, audience="a"))
+            driver.send(queue, numbered(3, sequence=0))
+            assert raw.llen(queue.name) == 3
+            assert 0 < raw.ttl(queue.name) <= 100
+            Presence(queue.name).say(channel)
+            assert REPLIES_KEPT - 60 < raw.ttl(queue.name) <= REPLIES_KEPT
+            channel.queue_delete(queue.name)
+
+    @pytest.mark.parametrize("name", ["workers-reply-x", "workers-control-x"])
+    def test_events_for_a_dead_owner_expire(self, driver: Driver, raw: redis.Redis, name: str):
+        exchange, queue = driver.exchange(), driver.queue(name)
+        with driver.connect() as connection, connection.channel() as channel:
+            exchanges.bind(channel, queue.name, Binding(exchange, EVERYONE))
+            driver.announce(exchange, numbered(1, audience=EVERYONE))
+            assert REPLIES_KEPT - 60 < raw.ttl(queue.name) <= REPLIES_KEPT
+            channel.queue_delete(queue.name)
+
+    def test_what_a_dead_owner_held_is_given_back_into_a_list_that_expires(self, driver: Driver, raw: redis.Redis):
+        queue = driver.queue("workers-reply-x")
+        driver.send(queue, numbered(1, sequence=0))
+        with driver.connect() as connection, connection.channel() as channel:
+            channel.basic_get(queue.name).reject(requeue=True)
+            assert raw.llen(queue.name) == 1
+            assert REPLIES_KEPT - 60 < raw.ttl(queue.name) <= REPLIES_KEPT
+
+    def test_an_owner_that_closed_in_order_leaves_no_word(self, driver: Driver, raw: redis.Redis):
+        inbox = driver.inbox(driver.reply_queue("x"), leave, temporary=True)
+        assert raw.zcard(f"{driver.prefix}presence") == 1
+        inbox.close()
+        assert not raw.exists(f"{driver.prefix}presence")
+
+    def test_what_redis_lost_is_bound_again_by_the_same_process(self, driver: Driver):
+        exchange, arrivals, binding = driver.exchange(), Arrivals(), Binding(driver.exchange(), "a")
+        inbox = driver.inbox(driver.reply_queue("x"), arrivals, temporary=True, bindings=[binding])
+        self.drop_exchange(driver, exchange)
+        inbox.bind(binding).result(SOON)
+        driver.announce(exchange, numbered(1, audience="a"))
+        arrivals.take(1)
 
     def test_requests_do_not_expire(self, driver: Driver, raw: redis.Redis):
         queue = driver.queue()

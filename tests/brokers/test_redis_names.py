@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 
-from kombu.transport import redis
+from kombu.transport import redis, virtual
 
 from asyncmcp_kombu.broker.redis import Channel, QoS, Transport
 
@@ -20,6 +20,38 @@ def test_the_channel_has_the_names_that_are_overridden_or_called():
         "pattern",
     ]
     assert callable(redis.Channel.conn_or_acquire)
+    assert list(inspect.signature(redis.Channel._queue_bind).parameters) == [
+        "self",
+        "exchange",
+        "routing_key",
+        "pattern",
+        "queue",
+    ]
+    assert list(inspect.signature(redis.Channel._q_for_pri).parameters) == ["self", "queue", "pri"]
+    assert "reverse" in inspect.signature(redis.Channel._get_message_priority).parameters
+    assert list(inspect.signature(redis.Channel._do_restore_message).parameters) == [
+        "self",
+        "payload",
+        "exchange",
+        "routing_key",
+        "pipe",
+        "leftmost",
+    ]
+
+
+def test_bindings_are_members_of_two_sets_that_unbinding_leaves():
+    bind = inspect.getsource(redis.Channel._queue_bind)
+    assert "self.sep.join([routing_key or '', pattern or '', queue or ''])" in bind
+    assert bind.count("sadd") == 2
+    assert redis.Channel.keyprefix_queue == "_kombu.binding.%s"
+    assert redis.Channel.keyprefix_binding_permanent == "_kombu.binding_permanent.%s"
+    assert redis.Channel.queue_unbind is virtual.Channel.queue_unbind
+    assert Channel.queue_unbind is not virtual.Channel.queue_unbind
+
+
+def test_what_is_given_back_passes_the_method_that_is_overridden():
+    assert "_do_restore_message(" in inspect.getsource(redis.QoS.restore_by_tag)
+    assert "_do_restore_message(" in inspect.getsource(redis.Channel._restore)
 
 
 def test_leases_are_times_in_a_sorted_set_that_append_writes():

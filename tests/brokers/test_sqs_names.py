@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import get_args
 
 import kombu
 import pytest
@@ -36,7 +37,16 @@ def test_the_channel_has_the_names_that_are_overridden_or_called(name, expected)
     assert [one for one in parameters(getattr(SQS.Channel, name)) if one in expected] == expected
 
 
-@pytest.mark.parametrize("name", ["_put", "_update_queue_cache", "_resolve_queue_url", "queue_delete", "basic_consume"])
+def test_a_client_for_sns_is_made_as_one_for_sqs():
+    assert set(get_args(SQS._SUPPORTED_BOTO_SERVICES)) == {"sqs", "sns"}
+    names = ["self", "message", "exchange", "routing_key"]
+    assert parameters(virtual.Channel._inplace_augment_message) == names
+    assert parameters(virtual.Channel.basic_publish)[:4] == names
+
+
+@pytest.mark.parametrize(
+    "name", ["_put", "_update_queue_cache", "_resolve_queue_url", "queue_delete", "basic_consume", "basic_publish"]
+)
 def test_what_is_overridden_here_exists_there(name):
     assert getattr(Channel, name) is not getattr(SQS.Channel, name)
 

@@ -19,6 +19,7 @@ from asyncmcp_kombu.server.dispatch import dispatch
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.settings import Settings
 from tests.client.responder import SOON, Responder
+from tests.server.recording import serving
 from tests.services import MEMORY_URL, amqp_url, cleanup_queues, redis_url
 
 pytestmark = pytest.mark.anyio
@@ -60,7 +61,8 @@ def settings(broker_url: str, prefix: str) -> Iterator[Settings]:
     with start_blocking_portal() as portal:
 
         async def serve(request: Envelope, replies: Replies) -> None:
-            answer = await dispatch(server._lowlevel_server, {}, request, replies)
+            answer = await dispatch(serving(server._lowlevel_server, {}), request, replies)
+            assert answer is not None
             replies.error(answer) if isinstance(answer, ErrorData) else replies.result(answer)
 
         def answer(request: Envelope, replies: Replies) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import anyio
@@ -169,6 +170,18 @@ async def test_a_message_too_large_is_raised_to_its_sender(settings: Settings, r
         await write.send(asking(2))
         with anyio.fail_after(SOON):
             assert result_of(await read.receive()) == (2, {})
+
+
+async def test_what_arrives_for_a_session_that_has_ended_is_dropped(settings: Settings, responder: Responder):
+    async with kombu_client(settings=settings) as (read, write):
+        await read.aclose()  # as the SDK does when a client is closed
+        await write.send(asking(1))
+        request = await anyio.to_thread.run_sync(partial(responder.requests.get, timeout=SOON))
+        Replies(request, responder.publisher.publish).notify("notifications/tasks", {}).result(SOON)
+        async with kombu_client(settings=settings) as (heard, asks):  # its answer comes after the others
+            await asks.send(asking(1, text="last"))
+            with anyio.fail_after(SOON):
+                assert result_of(await heard.receive()) == (1, {"text": "last"})
 
 
 async def test_a_closed_write_stream_refuses(settings: Settings, responder: Responder):

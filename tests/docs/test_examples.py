@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,22 +79,56 @@ def test_the_tools_of_the_tools_page(sqs_url: str, tmp_path: Path) -> None:
         cleanup_queues(sqs_url, settings.prefix)
 
 
-def test_the_server_of_the_serve_page(sqs_url: str, tmp_path: Path) -> None:
-    (example,) = code_of("docs/serve.md")
-    (tmp_path / "notes.py").write_text(example)
+@pytest.mark.parametrize(("example", "mode"), [(0, "auto"), (0, "legacy"), (1, "auto")])
+def test_the_servers_of_the_serve_page(sqs_url: str, tmp_path: Path, example: int, mode: str) -> None:
+    (tmp_path / "notes.py").write_text(code_of("docs/serve.md")[example])
     settings = Settings(broker_url=sqs_url, prefix=new_prefix(), server="notes")
     env = {**os.environ, "ASYNCMCP_BROKER_URL": sqs_url, "ASYNCMCP_PREFIX": settings.prefix}
     process = subprocess.Popen([sys.executable, str(tmp_path / "notes.py")], env=env)
 
     async def call() -> None:
-        async with Client(kombu_client(settings=settings), read_timeout_seconds=20) as client:
-            assert (await client.call_tool("shout", {"text": "hi"})).structured_content == {"result": "HI"}
+        async with Client(kombu_client(settings=settings), read_timeout_seconds=20, mode=mode) as client:
+            assert client.server_info is not None and client.server_info.name == "notes"
+            if example == 0:
+                assert (await client.call_tool("shout", {"text": "hi"})).structured_content == {"result": "HI"}
 
     try:
         anyio.run(call)
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         process.wait(10)
+        cleanup_queues(sqs_url, settings.prefix)
+
+
+def test_the_tools_of_the_protocol_page(sqs_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    key, *tools = code_of("docs/protocol.md")
+    exec(compile(key, "protocol.md", "exec"), {})
+    app = "from celery import Celery\nfrom asyncmcp_kombu import serve_mcp\napp = Celery('docs')\nserve_mcp(app)\n"
+    (tmp_path / "protocol_app.py").write_text("\n".join([app, *tools]))
+    settings = Settings(broker_url=sqs_url, prefix=new_prefix(), server="docs")
+    env = {
+        "ASYNCMCP_BROKER_URL": sqs_url,
+        "ASYNCMCP_PREFIX": settings.prefix,
+        "ASYNCMCP_SECRET_KEY": capsys.readouterr().out.strip(),
+        "PYTHONPATH": str(tmp_path),
+    }
+    worker = worker_process("protocol_app", env, name=settings.prefix, concurrency=1)
+
+    async def calls() -> None:
+        async with Client(kombu_client(settings=settings), read_timeout_seconds=20) as client:
+            assert (await client.call_tool("crunch", {"rounds": 2})).structured_content == {"result": "crunched"}
+            with anyio.move_on_after(0.5):
+                await client.call_tool("crunch", {"rounds": 100_000})
+            with anyio.fail_after(20):
+                async with client.listen(resource_subscriptions=["note://a"]) as events:
+                    await client.call_tool("write_note", {"name": "a"})
+                    assert "note://a" in str(await anext(events))
+
+    try:
+        worker.ready()
+        anyio.run(calls)
+    finally:
+        worker.teardown()
         cleanup_queues(sqs_url, settings.prefix)
 
 

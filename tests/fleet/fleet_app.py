@@ -11,15 +11,26 @@ import anyio
 import anyio.from_thread
 from celery import Celery, current_task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
+from mcp.server.elicitation import AcceptedElicitation
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
+from mcp_types import (
+    ElicitRequest,
+    ElicitRequestFormParams,
+    ElicitResult,
+    InputRequiredResult,
+    SamplingMessage,
+    TextContent,
+)
 from pydantic import BaseModel
 
 from asyncmcp_kombu import mcp_task, serve_mcp
 
 app = Celery("testfleet")
 serve_mcp(app)
+
+NAME_SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
 
 
 @mcp_task
@@ -205,6 +216,79 @@ def sleeps(seconds: float, mark: str = "", tag: str = "") -> str:
         with Path(mark).open("a") as file:
             file.write(f"end {tag}\n")
     return tag or "slept"
+
+
+@mcp_task
+async def waits(mark: str) -> str:
+    """Wait until cancelled; leave a mark at start and when cancelled."""
+    Path(mark).write_text(f"started {os.getpid()}")
+    try:
+        await anyio.sleep(60)
+    except BaseException as error:
+        Path(mark).write_text(f"ended by {type(error).__name__}")
+        raise
+    return "never"
+
+
+@mcp_task
+def polls(mark: str) -> str:
+    """Work in steps, and look between them whether the caller still waits."""
+    Path(mark).write_text(f"started {os.getpid()}")
+    try:
+        for _ in range(600):
+            anyio.from_thread.check_cancelled()
+            time.sleep(0.05)
+    except BaseException as error:
+        Path(mark).write_text(f"ended by {type(error).__name__}")
+        raise
+    return "never"
+
+
+class Answer(BaseModel):
+    name: str
+
+
+@mcp_task
+async def asks(ctx: Context) -> str:
+    """Ask the client's user, its model and its roots."""
+    session = ctx.request_context.session
+    answer = await ctx.elicit("who are you?", Answer)
+    roots = await session.list_roots()
+    sample = await session.create_message(
+        [SamplingMessage(role="user", content=TextContent(type="text", text="hello"))],
+        max_tokens=10,
+        related_request_id=ctx.request_id,
+    )
+    assert isinstance(answer, AcceptedElicitation)
+    assert isinstance(sample.content, TextContent)
+    return f"{answer.data.name} {roots.roots[0].uri} {sample.content.text}"
+
+
+@mcp_task
+def sync_asks(ctx: Context) -> str:
+    """Ask the client's user from a sync tool."""
+    answer = anyio.from_thread.run(ctx.elicit, "who are you?", Answer)
+    assert isinstance(answer, AcceptedElicitation)
+    return answer.data.name
+
+
+@mcp_task
+async def rounds(ctx: Context) -> str | InputRequiredResult:
+    """Ask in rounds, as since 2026-07-28; remember in requestState which process asked."""
+    if ctx.input_responses is None:
+        question = ElicitRequest(params=ElicitRequestFormParams(message="name?", requested_schema=NAME_SCHEMA))
+        return InputRequiredResult(input_requests={"name": question}, request_state=f"asked by {os.getpid()}")
+    answer = ctx.input_responses["name"]
+    assert isinstance(answer, ElicitResult)
+    return f"{(answer.content or {})['name']}, {ctx.request_state}, answered by {os.getpid()}"
+
+
+@mcp_task
+async def publishes(ctx: Context, uri: str) -> str:
+    """Tell whoever listens."""
+    await ctx.notify_tools_changed()
+    await ctx.notify_resource_updated(uri)
+    return "told"
 
 
 @app.task(name="existing.multiply", bind=True)

@@ -88,9 +88,9 @@ def test_a_proper_request_is_answered(writer: Writer) -> None:
         (add(), {"MessageType": "celery"}, -32600),
         ({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, {}, -32602),
         (
-            {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2024-11-05"}},
-            {},
-            -32022,
+            {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}},
+            {"SessionId": "made up"},
+            -32600,
         ),
         ({"jsonrpc": "2.0", "id": 1, "method": "no/such", "params": {"_meta": META}}, {}, -32601),
     ],
@@ -105,7 +105,7 @@ def test_a_proper_request_is_answered(writer: Writer) -> None:
         "id",
         "type",
         "no-meta",
-        "old",
+        "session",
         "404",
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import Any
 
+from mcp.server.lowlevel.server import Server
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
@@ -12,6 +13,10 @@ from mcp_types import (
 )
 
 from asyncmcp_kombu.envelope import Envelope, compose
+from asyncmcp_kombu.server.back_channel import BackChannel
+from asyncmcp_kombu.server.serving import Serving
+from asyncmcp_kombu.server.sessions import Sessions
+from asyncmcp_kombu.topology import Topology
 
 VERSION = "2026-07-28"
 META = {
@@ -19,6 +24,25 @@ META = {
     CLIENT_INFO_META_KEY: {"name": "test", "version": "1"},
     CLIENT_CAPABILITIES_META_KEY: {},
 }
+
+
+KEYS = [b"0123456789abcdef0123456789abcdef"]
+
+
+def serving(server: Server[Any], lifespan_state: Any = None, publish: Any = None, **options: Any) -> Serving:
+    """A server as a process serves it, whose way to clients is `publish`. It has no broker for a back channel."""
+
+    def no_broker() -> Any:
+        raise AssertionError("this test has no broker")
+
+    return Serving(
+        server=server,
+        lifespan_state=lifespan_state,
+        sessions=Sessions("t", KEYS),
+        back_channel=BackChannel(Topology("t"), no_broker, 1_000_000),
+        publish=publish or Recording(),
+        **options,
+    )
 
 
 class Recording:

@@ -18,9 +18,10 @@ from mcp_types.jsonrpc import ErrorData
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from asyncmcp_kombu.envelope import Envelope
-from asyncmcp_kombu.server.dispatch import Answer, dispatch
+from asyncmcp_kombu.server.dispatch import dispatch
 from asyncmcp_kombu.server.replies import Replies
-from tests.server.recording import META, VERSION, Recording, request
+from asyncmcp_kombu.server.serving import Answer
+from tests.server.recording import META, VERSION, Recording, request, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +82,8 @@ async def sleep() -> str:
 async def served(incoming: Envelope, publish: Any = None) -> Answer:
     lowlevel = server._lowlevel_server
     async with lowlevel.lifespan(lowlevel) as state:
-        return await dispatch(lowlevel, state, incoming, Replies(incoming, publish or Recording()))
+        publish = publish or Recording()
+        return await dispatch(serving(lowlevel, state, publish), incoming, Replies(incoming, publish))
 
 
 def call(tool: str, meta: dict[str, Any] | None = None, **arguments: Any) -> Envelope:
@@ -149,15 +151,6 @@ async def test_another_protocol_version_is_32022_with_the_supported_ones():
     assert isinstance(answer, ErrorData)
     assert answer.code == -32022
     assert answer.data["supported"] == list(MODERN_PROTOCOL_VERSIONS)
-
-
-@pytest.mark.parametrize("params", [{"protocolVersion": "2025-11-25"}, {}])
-async def test_initialize_is_refused_with_the_supported_versions(params):
-    answer = await served(request("initialize", params, meta=None))
-    assert isinstance(answer, ErrorData)
-    assert answer.code == -32022
-    assert answer.data["supported"] == list(MODERN_PROTOCOL_VERSIONS)
-    assert answer.data["requested"] == str(params.get("protocolVersion"))
 
 
 async def test_what_an_unexpected_error_says_stays_on_the_server():

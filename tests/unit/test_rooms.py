@@ -14,16 +14,22 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 ALLOWED = {
     "errors": set(),
+    "task_state": set(),
     "topology": {"errors"},
     "envelope": {"errors"},
     "settings": {"envelope", "topology"},
     "local": {"errors"},
     "broker": {"errors", "topology", "envelope", "settings"},
-    "client": {"errors", "topology", "envelope", "settings", "broker"},
+    "client": {"errors", "task_state", "topology", "envelope", "settings", "broker"},
     "server": {"errors", "topology", "envelope", "settings", "broker"},
     "worker": {"errors", "topology", "envelope", "settings", "broker", "server"},
-    "fleet": {"errors", "topology", "envelope", "settings", "broker", "server", "worker"},
-    "cli": {"errors", "topology", "envelope", "settings", "broker", "client", "local"},
+    "tasks": {"errors", "task_state", "topology", "envelope", "settings", "broker", "server", "worker"},
+    "fleet": {"errors", "topology", "envelope", "settings", "broker", "server", "worker", "tasks"},
+    "bridge": {"errors", "topology", "envelope", "settings", "broker", "client"},
+    "cli": {
+        *("errors", "task_state", "topology", "envelope", "settings"),
+        *("broker", "client", "server", "bridge", "local"),
+    },
 }
 
 
@@ -47,13 +53,31 @@ def test_a_file_is_one_idea_of_at_most_400_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 400
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_sqs_transport_and_its_faces_import_boto3(path: Path) -> None:
+    place = str(path.relative_to(PACKAGE))
+    if place.startswith(("broker/sqs", "sqs/", "sns_sqs/", "local/")):
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            for name in names:
+                assert name.partition(".")[0] not in ("boto3", "botocore"), f"{place} imports {name}"
+                assert not name.startswith("asyncmcp_kombu.broker.sqs"), f"{place} imports {name}"
+
+
 @pytest.mark.parametrize(
     ("module", "never"),
     [
         ("asyncmcp_kombu", ["celery", "kombu", "boto3", "mcp"]),
         ("asyncmcp_kombu.client.transport", ["celery", "boto3"]),
-        ("asyncmcp_kombu.server.serve", ["celery", "boto3"]),
+        ("asyncmcp_kombu.client.tasks", ["celery", "boto3", "sqlalchemy"]),
+        ("asyncmcp_kombu.server.serve", ["celery", "boto3", "sqlalchemy"]),
+        ("asyncmcp_kombu.server.transport", ["celery", "boto3", "sqlalchemy"]),
+        ("asyncmcp_kombu.bridge.http", ["celery", "boto3", "sqlalchemy"]),
+        ("asyncmcp_kombu.bridge.stdio", ["celery", "boto3", "sqlalchemy"]),
         ("asyncmcp_kombu.worker.intake", ["boto3"]),
+        ("asyncmcp_kombu.bridge.http", ["celery", "boto3", "asyncmcp_kombu.server", "asyncmcp_kombu.worker"]),
     ],
 )
 def test_nobody_imports_what_he_does_not_need(module: str, never: list[str]) -> None:

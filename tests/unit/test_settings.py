@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from pydantic import SecretStr, ValidationError
 
@@ -18,10 +20,20 @@ FIELDS = {
     "max_message_bytes": "2048",
     "max_attempts": "1",
     "publish_retry": "0.5",
+    "task_ttl": "60.0",
+    "task_poll_interval": "0.5",
+    "task_inline_budget": "2.0",
+    "task_fallback": "wait",
+    "task_wait_budget": "3.0",
+    "result_backend": "redis://localhost/1",
+    "secret_key": "0123456789abcdef0123456789abcdef",
+    "previous_secret_keys": '["fedcba9876543210fedcba9876543210"]',
 }
 
 
 def plain(value):
+    if isinstance(value, list):
+        return json.dumps([plain(item) for item in value])
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asyncmcp_kombu.errors import ConfigurationError
-from asyncmcp_kombu.topology import LONGEST_NAME, Topology, new_client_id, queue_name_of
+from asyncmcp_kombu.topology import (
+    EVERYONE,
+    LONGEST_NAME,
+    Topology,
+    belongs_to_one_process,
+    new_client_id,
+    new_worker_id,
+    queue_name_of,
+)
 
 CLIENT = "0123456789abcdef0123456789abcdef"
 OURS = Topology("workers")
@@ -21,6 +29,8 @@ def test_the_names_are_those_of_the_wire_binding():
     assert OURS.events == "asyncmcp-workers-events"
     assert OURS.control == "asyncmcp-workers-control"
     assert OURS.reply(CLIENT) == f"asyncmcp-workers-reply-{CLIENT}"
+    assert OURS.control_queue("0123456789abcdef") == "asyncmcp-workers-control-0123456789abcdef"
+    assert EVERYONE == "*"
 
 
 def test_the_prefix_may_be_another_or_none():
@@ -52,6 +62,62 @@ def test_client_ids_are_128_bits_in_hexadecimal_and_differ():
     ids = {new_client_id() for _ in range(100)}
     assert len(ids) == 100
     assert all(len(one) == 32 and int(one, 16) >= 0 for one in ids)
+
+
+def test_worker_ids_are_64_bits_in_hexadecimal_and_their_queues_no_longer_than_reply_queues():
+    ids = {new_worker_id() for _ in range(100)}
+    assert len(ids) == 100
+    assert all(len(one) == 16 and int(one, 16) >= 0 for one in ids)
+    assert len(OURS.control_queue(new_worker_id())) <= len(OURS.reply(new_client_id()))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (OURS.requests, "requests"),
+        (OURS.jobs, "jobs"),
+        (OURS.dead, "dead"),
+        (OURS.reply(CLIENT), "reply"),
+        (OURS.reply("my-own_client"), "reply"),
+        (OURS.control_queue("0123456789abcdef"), "control"),
+    ],
+)
+def test_a_server_knows_its_queues_by_name(name, kind):
+    assert OURS.kind_of(name) == kind
+    assert belongs_to_one_process(name) == (kind in ("reply", "control"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "payroll",
+        OURS.events,
+        OURS.control,
+        OURS.reply(""),
+        OURS.control_queue(""),
+        f"{OURS.requests}-x",
+        f"x{OURS.requests}",
+        Topology("other").reply(CLIENT),
+        Topology("workers", "p-").reply(CLIENT),
+        OURS.reply("é"),
+        OURS.reply("x" * 80),
+        f"{OURS.reply(CLIENT)}.fifo",
+    ],
+)
+def test_any_other_name_is_no_queue_of_the_server(name):
+    assert OURS.kind_of(name) is None
+
+
+@given(
+    st.text(LEGAL, min_size=1, max_size=12) | st.sampled_from(["reply", "control", "a-reply", "a-control-b"]),
+    st.text(LEGAL, max_size=8) | st.sampled_from(["-reply-", "-control-x", "-"]),
+)
+def test_no_server_takes_a_queue_of_another_for_its_own(server, rest):
+    ours, theirs = Topology(server), Topology(server + rest)
+    own = [theirs.requests, theirs.jobs, theirs.dead, theirs.reply(CLIENT), theirs.control_queue("0123456789abcdef")]
+    assert [theirs.kind_of(name) for name in own] == ["requests", "jobs", "dead", "reply", "control"]
+    assert rest == "" or [ours.kind_of(name) for name in own] == [None] * 5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""The boto3 clients of one connection, made when they are first needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Literal
+
+from botocore.config import Config
+
+from asyncmcp_kombu.broker.sqs_http import InterruptibleRequests
+
+Purpose = Literal["requests", "polls", "topics"]
+Service = Literal["sqs", "sns"]
+NewClient = Callable[[Service, Config], Any]
+"""Makes a client for a service with the connection's credentials and endpoint."""
+
+
+class Clients:
+    """One for SQS' `requests`, one for its long `polls`, which can be interrupted, and SNS' for `topics`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._clients: dict[Purpose, Any] = {}
+        self._polls: InterruptibleRequests | None = None
+        self.interruptions = 0
+
+    def get(self, purpose: Purpose, new_client: NewClient, options: dict[str, Any] | None = None) -> Any:
+        """The client for the purpose. `options` are botocore's, and win over ours."""
+        with self._lock:
+            if purpose not in self._clients:
+                attempts = {"mode": "standard", "total_max_attempts": 1 if purpose == "polls" else 2}
+                timeouts = {"connect_timeout": 5, "read_timeout": 30 if purpose == "polls" else 10}
+                config = {"max_pool_connections": 32, "retries": attempts, **timeouts, **(options or {})}
+                client = new_client("sns" if purpose == "topics" else "sqs", Config(**config))
+                if purpose == "polls":
+                    self._polls = InterruptibleRequests(client)
+                self._clients[purpose] = client
+            return self._clients[purpose]
+
+    def made(self, purpose: Purpose) -> Any:
+        """The client for the purpose, which something needed before. Raises KeyError."""
+        return self._clients[purpose]
+
+    def interrupt_polls(self) -> None:
+        self.interruptions += 1
+        if self._polls is not None:
+            self._polls.interrupt()
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()

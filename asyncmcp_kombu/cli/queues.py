@@ -1,0 +1,140 @@
+"""`asyncmcp-kombu queues list` and `queues prune`: a server's queues, and those that nobody owns any more."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from kombu.connection import Connection
+from rich.console import Console
+from rich.table import Table
+
+from asyncmcp_kombu.broker.connection import connect, establish
+from asyncmcp_kombu.broker.prune import prune, survey
+from asyncmcp_kombu.broker.publisher import unreachable
+from asyncmcp_kombu.cli.options import BrokerUrl, Server, settings_from
+from asyncmcp_kombu.cli.session import explain
+from asyncmcp_kombu.errors import AsyncMcpError
+from asyncmcp_kombu.settings import Settings
+from asyncmcp_kombu.topology import Topology
+
+out = Console(highlight=False)
+_WIDTH = 125
+"""Columns for the longest name that SQS allows: a name is never cut, it may be wanted for another command."""
+
+queues = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Look at a server's queues, and delete what crashed clients and workers left behind.",
+)
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_OLDER_THAN = "1h"
+
+
+def seconds(text: str) -> float:
+    """`90s`, `30m`, `1h`, `7d`, or a number of seconds.
+
+    Raises:
+        typer.BadParameter: it is none of these.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text.strip())
+    if found is None:
+        raise typer.BadParameter(f"{text!r}: write a number and s, m, h or d, as in 90s, 30m, 1h, 7d")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+@queues.command("list")
+def list_queues(
+    server: Server = None,
+    broker_url: BrokerUrl = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the queues as JSON.")] = False,
+) -> None:
+    """List a server's queues: how many messages wait, and when the owner was last seen.
+
+    Reply queues belong to clients, control queues to workers. An owner says every 15 minutes that it lives.
+
+    One that was silent for an hour is taken for dead, and [bold]queues prune[/] deletes its queue.
+
+    RabbitMQ lists only the server's durable queues; it deletes the others by itself.
+    """
+    with _connected(server, broker_url) as (connection, topology):
+        found = survey(connection, topology)
+    if as_json:
+        out.print(json.dumps([asdict(info) for info in found], indent=2), markup=False, soft_wrap=True)
+        return
+    if not found:
+        out.print(f"Server {topology.server!r} has no queues here. Is the name right? (--server)", markup=False)
+        return
+    table = Table(box=None, header_style="bold")
+    for column in ("queue", "kind", "waiting", "owner seen"):
+        table.add_column(column, justify="right" if column == "waiting" else "left", no_wrap=True)
+    for info in found:
+        seen = "" if info.kind not in ("reply", "control") else _ago(info.last_seen)
+        table.add_row(info.name, info.kind, str(info.messages), f"{seen}, abandoned" if info.abandoned else seen)
+    Console(highlight=False, width=max(out.width, _WIDTH)).print(table)
+    if any(info.abandoned for info in found):
+        out.print("Delete what is abandoned: asyncmcp-kombu queues prune", style="yellow")
+
+
+@queues.command("prune")
+def prune_queues(
+    server: Server = None,
+    broker_url: BrokerUrl = None,
+    older_than: Annotated[
+        str,
+        typer.Option(
+            "--older-than",
+            metavar="TIME",
+            help="How long an owner must have been silent, as 30m, 1h, 7d. It speaks every 15 minutes.",
+        ),
+    ] = _OLDER_THAN,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+) -> None:
+    """Delete reply and control queues whose owner died, with all that waits in them and their subscriptions.
+
+    On SQS also removes subscriptions to the server's topics whose queue is gone.
+
+    Request, job and dead-letter queues are never touched, nor those of another server or prefix.
+
+    Safe to run from cron while the fleet works: who lives makes its queue again should it ever be deleted.
+    """
+    silent_for = seconds(older_than)
+    with _connected(server, broker_url) as (connection, topology):
+        deleted = prune(connection, topology, silent_for, dry_run=dry_run)
+    for name in deleted:
+        out.print(name, markup=False, soft_wrap=True)
+    done = "would be deleted" if dry_run else "deleted"
+    out.print(f"{len(deleted)} {done}." if deleted else "Nothing is abandoned.", style="dim")
+
+
+@contextmanager
+def _connected(server: str | None, broker_url: str | None) -> Generator[tuple[Connection, Topology]]:
+    """A connection for a command; what is expected to go wrong ends it with one line."""
+    try:
+        settings: Settings = settings_from(server, broker_url)
+        topology = Topology(settings.server, settings.prefix)
+        with connect(settings.broker_url.get_secret_value(), settings) as connection:
+            try:
+                establish(connection)
+                yield connection, topology
+            except connection.connection_errors as error:
+                raise unreachable(error) from error
+    except AsyncMcpError as error:
+        explain(error)
+
+
+def _ago(then: float | None) -> str:
+    if then is None:
+        return "never"
+    ago = max(0.0, time.time() - then)
+    for unit in ("d", "h", "m"):
+        if ago >= _UNITS[unit]:
+            return f"{ago / _UNITS[unit]:.0f}{unit} ago"
+    return "now"

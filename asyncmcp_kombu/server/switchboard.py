@@ -1,0 +1,222 @@
+"""Switchboard: many clients on the one connection that a stream pair is.
+
+Every request gets an id of the connection's own, and what the server sends for it goes to the client that asked,
+under the client's id. What the server asks gets an unguessable id, under which only that client can answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import OrderedDict
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from anyio.streams.memory import MemoryObjectSendStream
+from mcp.shared.dispatcher import coerce_request_id
+from mcp.shared.message import ServerMessageMetadata, SessionMessage
+from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
+from mcp_types import RequestId
+from mcp_types.jsonrpc import (
+    CONNECTION_CLOSED,
+    INVALID_REQUEST,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCRequest,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
+from pydantic import ValidationError
+
+from asyncmcp_kombu.broker.threads import wait_for
+from asyncmcp_kombu.envelope import Envelope, compose
+from asyncmcp_kombu.errors import AsyncMcpError
+from asyncmcp_kombu.server.answers import Answers
+from asyncmcp_kombu.server.cancellation import CANCELLED, Key, key_of
+from asyncmcp_kombu.server.reception import Reception
+from asyncmcp_kombu.server.requests import ServedRequest, Settle
+from asyncmcp_kombu.settings import Settings
+from asyncmcp_kombu.topology import Topology, new_client_id, queue_name_of
+
+logger = logging.getLogger(__name__)
+
+_CLIENTS_REMEMBERED = 1_000
+"""Clients of a handshake that are sent what belongs to no request; the longest silent one is forgotten first."""
+
+
+class Switchboard:
+    """The stream into which the SDK's server writes, and what its read stream is fed from."""
+
+    def __init__(
+        self, topology: Topology, settings: Settings, into_server: MemoryObjectSendStream[SessionMessage | Exception]
+    ) -> None:
+        self._into_server = into_server
+        self.reception = Reception(topology, settings, self._take, self._cancel)
+        self._publisher = self.reception.publisher
+        self._answers = Answers(topology, self.reception.connect, self._answered, settings.max_message_bytes)
+        self._numbers = itertools.count(1)
+        self._requests: dict[RequestId, ServedRequest] = {}
+        self._numbered: dict[Key, RequestId] = {}
+        self._asked: dict[str, RequestId] = {}
+        self._handshaken: OrderedDict[str, Envelope] = OrderedDict()
+
+    # --- from clients to the server ---
+
+    def _take(self, envelope: Envelope, settle: Settle) -> None:
+        if envelope.kind == "notification":
+            self._feed(envelope.message)
+            settle(True)
+            return
+        number = next(self._numbers)
+        request = self._requests[number] = ServedRequest(envelope, self._publisher, settle)
+        key = key_of(envelope)
+        if key is not None:
+            self._numbered[key] = number
+        if envelope.method == "initialize" and envelope.client_id is not None:
+            self._handshaken[envelope.client_id] = envelope
+            if len(self._handshaken) > _CLIENTS_REMEMBERED:
+                self._handshaken.popitem(last=False)
+        settled = partial(self._settled_unanswered, number, request)
+        self._feed({**envelope.message, "id": number}, ServerMessageMetadata(on_request_unanswered=settled))
+
+    def _cancel(self, key: Key) -> None:
+        number = self._numbered.get(key)
+        if number is not None:
+            self._feed({"jsonrpc": "2.0", "method": CANCELLED, "params": {"requestId": number}})
+
+    def _answered(self, answer: Envelope) -> None:
+        message = dict(answer.message)
+        if answer.kind == "response":
+            number = self._asked.pop(str(message.get("id")), None)
+            if number is not None:
+                self._feed({**message, "id": number})
+            return
+        token = answer.params.get("progressToken")
+        if str(token) in self._asked:
+            self._feed({**message, "params": {**answer.params, "progressToken": self._asked[str(token)]}})
+
+    def _feed(self, message: Any, metadata: ServerMessageMetadata | None = None) -> None:
+        try:
+            self._into_server.send_nowait(SessionMessage(jsonrpc_message_adapter.validate_python(message), metadata))
+        except ValidationError as error:
+            self._into_server.send_nowait(error)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return  # the server has ended; what was not answered goes back to the queue
+
+    # --- from the server to clients ---
+
+    async def send(self, item: SessionMessage, /) -> None:
+        """Returns when the broker has accepted the message; trouble with a notification is only logged."""
+        message, metadata = item.message, item.metadata
+        related = metadata.related_request_id if isinstance(metadata, ServerMessageMetadata) else None
+        if isinstance(message, JSONRPCResponse):
+            await self._answer(message.id, message.result)
+        elif isinstance(message, JSONRPCError):
+            await self._answer(message.id, message.error)
+        else:
+            request = None if related is None else self._requests.get(coerce_request_id(related))
+            raw = message.model_dump(by_alias=True, exclude_unset=True, mode="json")
+            if isinstance(message, JSONRPCRequest):
+                await self._ask(raw, request)
+            else:
+                await self._notify(raw, request, standalone=related is None)
+
+    async def _answer(self, number: RequestId | None, answer: dict[str, Any] | ErrorData) -> None:
+        request = None if number is None else self._forget(coerce_request_id(number))
+        if request is None:
+            return
+        if isinstance(answer, ErrorData) and answer.code == CONNECTION_CLOSED:  # the server ends: another one may serve
+            request.settle(False)
+        else:
+            own = request.envelope.message["id"]
+            await request.answer(answer if isinstance(answer, ErrorData) else _named(answer, own))
+
+    async def _ask(self, message: dict[str, Any], request: ServedRequest | None) -> None:
+        number = message["id"]
+        if request is None:
+            text = "one connection serves many clients: ask while serving a request (related_request_id)"
+            error = {"code": INVALID_REQUEST, "message": text}
+            self._feed({"jsonrpc": "2.0", "id": number, "error": error})
+            return
+        asked = new_client_id()
+        address = await self._answers.address()
+        self._asked[asked] = number
+        await wait_for(request.replies.send(_asked_as(message, asked), address))
+
+    async def _notify(self, message: dict[str, Any], request: ServedRequest | None, *, standalone: bool) -> None:
+        if message["method"] == CANCELLED:  # of what the server asked
+            number = (message.get("params") or {}).get("requestId")
+            asked = next((asked for asked, asked_number in self._asked.items() if asked_number == number), None)
+            if asked is None:
+                return
+            del self._asked[asked]
+            message = {**message, "params": {**message["params"], "requestId": asked}}
+        try:
+            if request is not None:
+                if "params" in message:
+                    message = {**message, "params": _named(message["params"], request.envelope.message["id"])}
+                await wait_for(request.replies.send(message))
+            elif standalone:
+                for client in list(self._handshaken.values()):
+                    await wait_for(self._publisher.publish(queue_name_of(client.reply_to or ""), _to(client, message)))
+        except AsyncMcpError as error:
+            logger.warning("a notification was not sent: %s", error)
+
+    # --- requests ---
+
+    async def _settled_unanswered(self, number: RequestId, request: ServedRequest) -> None:
+        self._forget(number)
+        request.settle(True)
+
+    def _forget(self, number: RequestId) -> ServedRequest | None:
+        request = self._requests.pop(number, None)
+        key = None if request is None else key_of(request.envelope)
+        if key is not None:
+            self._numbered.pop(key, None)
+        return request
+
+    async def give_back(self) -> None:
+        """Give what is not answered back to the queue, and close the inbox for answers."""
+        for request in self._requests.values():
+            request.settle(False)
+        self._requests.clear()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._answers.close)
+
+    async def aclose(self) -> None:
+        return
+
+    async def __aenter__(self) -> Switchboard:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        return
+
+
+def _named(members: dict[str, Any], subscription_id: RequestId) -> dict[str, Any]:
+    """What a subscription is sent, under the id that the client gave it."""
+    meta = members.get("_meta")
+    if not isinstance(meta, dict) or SUBSCRIPTION_ID_META_KEY not in meta:
+        return members
+    return {**members, "_meta": {**meta, SUBSCRIPTION_ID_META_KEY: subscription_id}}
+
+
+def _asked_as(message: dict[str, Any], asked: str) -> dict[str, Any]:
+    """The server's request under the id that the client sees, its progress token with it."""
+    params = message.get("params") or {}
+    meta = params.get("_meta") or {}
+    if meta.get("progressToken") == message["id"]:
+        return {**message, "id": asked, "params": {**params, "_meta": {**meta, "progressToken": asked}}}
+    return {**message, "id": asked}
+
+
+def _to(client: Envelope, message: dict[str, Any]) -> Envelope:
+    return compose(message, client_id=client.client_id, session_id=client.session_id)

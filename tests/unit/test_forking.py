@@ -1,0 +1,41 @@
+"""A pool process that is forked while another thread of its parent holds a lock does not wait for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from celery.backends.redis import RedisBackend
+
+import asyncmcp_kombu.worker.process  # noqa: F401  it is prepared for forks once this is imported
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_does_not_inherit_a_cached_property_in_the_making():
+    prop, held, done = vars(RedisBackend)["client"], threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with prop.lock:
+            held.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(10)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if prop.lock.acquire(timeout=2) else 1)
+    try:
+        deadline = time.monotonic() + 10
+        while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        done.set()
+        thread.join()
+        if ended == (0, 0):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert ended == (child, 0)

@@ -29,4 +29,3 @@ class TestMemory(BrokerContract):
             one for one in named & used if one[0].startswith(driver.prefix)
         }
         return {one for one in named if one[0].startswith(driver.prefix)}
-

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: help demo test test-all lint types check conformance clean
 
 help: ## this text
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo ## an embedded SQS, a Celery worker, and a client that calls its tools
 	@$(BIN)/asyncmcp-kombu demo

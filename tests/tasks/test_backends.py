@@ -99,7 +99,7 @@ def test_a_ttl_that_celery_does_not_keep_is_refused():
     settings = Settings(broker_url="memory://", server="expiring")
     serve_mcp(app, settings=settings)
     # Around a task of this app: a tool of its own would be a tool of every app in this process.
-    mcp_task(task="optional", ttl=100_000)(app.task(name="kept_for_long")(str))
+    mcp_task(task="optional", ttl=100_000)(app.task(name="kept_for_long")(lambda: ""))
     tools = {name: one for name, one in tools_of(app).items() if name == "kept_for_long"}
     with pytest.raises(ConfigurationError, match=r"kept_for_long.*100000 s.*86400 s.*result_expires"):
         check_expiry(app, tools, settings)

@@ -98,8 +98,13 @@ def test_a_ttl_that_celery_does_not_keep_is_refused():
     app = Celery("expiring", set_as_current=False)
     settings = Settings(broker_url="memory://", server="expiring")
     serve_mcp(app, settings=settings)
+
     # Around a task of this app: a tool of its own would be a tool of every app in this process.
-    mcp_task(task="optional", ttl=100_000)(app.task(name="kept_for_long")(lambda: ""))
+    @mcp_task(task="optional", ttl=100_000)
+    @app.task(name="kept_for_long")
+    def kept_for_long() -> str:
+        return ""
+
     tools = {name: one for name, one in tools_of(app).items() if name == "kept_for_long"}
     with pytest.raises(ConfigurationError, match=r"kept_for_long.*100000 s.*86400 s.*result_expires"):
         check_expiry(app, tools, settings)

@@ -63,7 +63,7 @@ def _ministack(host: str, port: int, data_dir: Path | None) -> Command:
     env = {
         "MINISTACK_HOST": host,
         "GATEWAY_PORT": str(port),
-        "SERVICES": "sqs,sns",
+        "SERVICES": "sqs,sns,dynamodb",
         "LOG_LEVEL": "WARNING",
         "PERSIST_STATE": "1" if data_dir else "0",
         # Else it listens on 0.0.0.0:8883 (MQTT) and :2222 (SFTP), also with SERVICES set.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
 from celery import Celery
 from celery.exceptions import ImproperlyConfigured
@@ -20,7 +23,7 @@ from asyncmcp_kombu.tasks.record import TaskRecord
 from asyncmcp_kombu.tasks.store import TaskStore
 from asyncmcp_kombu.worker.registry import tools_of
 from tests import services
-from tests.tasks.conftest import NewFleet
+from tests.tasks.conftest import NewFleet, TaskFleet
 
 NOW = "2026-07-28T00:00:00.000Z"
 
@@ -36,9 +39,8 @@ def postgresql() -> str:
     return "db+postgresql+psycopg://postgres@127.0.0.1:5432/test"
 
 
-@pytest.mark.anyio
-async def test_tasks_are_kept_in_postgresql(new_fleet: NewFleet, postgresql: str):
-    fleet = new_fleet("redis-none", "threads", ASYNCMCP_RESULT_BACKEND=postgresql)
+async def tasks_live_in(fleet: TaskFleet) -> list[str]:
+    """A fleet's tasks end, ask and are cancelled; the rows of the backend that this makes."""
     fleet.start_worker(concurrency=4)
     async with fleet.wire() as wire:
         ids = [await wire.start("double", {"n": n}) for n in range(8)]
@@ -49,9 +51,41 @@ async def test_tasks_are_kept_in_postgresql(new_fleet: NewFleet, postgresql: str
         await wire.until(asking, "input_required")
         await wire.request("tasks/cancel", {"taskId": asking})
         assert (await wire.get(asking))["status"] == "cancelled"
+    return [*ids, asking, f"{asking}:cancelled"]
+
+
+@pytest.mark.anyio
+async def test_tasks_are_kept_in_postgresql(new_fleet: NewFleet, postgresql: str):
+    rows = await tasks_live_in(new_fleet("redis-none", "threads", ASYNCMCP_RESULT_BACKEND=postgresql))
     backend = Celery(backend=postgresql, set_as_current=False).backend
-    for task_id in [*ids, asking, f"{asking}:cancelled"]:
-        backend.forget(task_id)
+    for row in rows:
+        backend.forget(row)
+
+
+@pytest.mark.anyio
+async def test_tasks_are_kept_in_dynamodb_until_they_expire(
+    new_fleet: NewFleet, sqs_url: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+):
+    """That of the embedded engine, which has one."""
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    endpoint = urlsplit(sqs_url)
+    backend = f"dynamodb://{endpoint.username}:{endpoint.password}@127.0.0.1:{endpoint.port}/{prefix}tasks"
+    rows = await tasks_live_in(new_fleet("sqs-none", "threads", ASYNCMCP_RESULT_BACKEND=backend))
+    client = boto3.client(
+        "dynamodb",
+        endpoint_url=f"http://127.0.0.1:{endpoint.port}",
+        region_name="us-east-1",
+        aws_access_key_id=endpoint.username,
+        aws_secret_access_key=endpoint.password,
+    )
+    try:
+        items = client.scan(TableName=f"{prefix}tasks")["Items"]
+        assert len(items) == len(rows)
+        assert all(86_000 < float(item["ttl"]["N"]) - time.time() <= 86_400 for item in items)
+        ttl = client.describe_time_to_live(TableName=f"{prefix}tasks")["TimeToLiveDescription"]
+        assert (ttl["TimeToLiveStatus"], ttl["AttributeName"]) == ("ENABLED", "ttl")
+    finally:
+        client.delete_table(TableName=f"{prefix}tasks")
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def queues_of(sqs: Any) -> tuple[str, str]:
 def serve(port: int) -> None:
     sqs = client_of(port)
     requests, replies = queues_of(sqs)
-    bodies = start(sqs, requests, replies, lambda body: bodies.put(body))
+    bodies = start(sqs, requests, replies, lambda body: bodies.put(body))  # noqa: PLW0108  (it is made by this call)
     print("serving", flush=True)
     threading.Event().wait()
 

@@ -17,6 +17,8 @@ NewClient = Callable[[Service, Config], Any]
 """Makes a client for a service with the connection's credentials and endpoint."""
 
 
+VALIDATED: set[Purpose] = {"topics"}
+"""Whose requests boto3 checks before it sends them, as it does by default."""
 _USER_AGENT = f"asyncmcp-kombu/{version('asyncmcp-kombu')} botocore/{version('botocore')}"
 """boto3 puts its own together anew for each request, which takes a seventh of the request's CPU time."""
 
@@ -37,7 +39,7 @@ class Clients:
                 attempts = {"mode": "standard", "total_max_attempts": 1 if purpose == "polls" else 2}
                 timeouts = {"connect_timeout": 5, "read_timeout": 30 if purpose == "polls" else 10}
                 # What we send is well-formed; to validate it again takes a third of the time of a batch.
-                lean = {"parameter_validation": purpose == "topics", "user_agent": _USER_AGENT}
+                lean = {"parameter_validation": purpose in VALIDATED, "user_agent": _USER_AGENT}
                 config = {"max_pool_connections": 32, "retries": attempts, **timeouts, **lean, **(options or {})}
                 client = new_client("sns" if purpose == "topics" else "sqs", Config(**config))
                 if purpose == "polls":

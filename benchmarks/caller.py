@@ -74,6 +74,9 @@ async def connected(arguments: argparse.Namespace) -> AsyncGenerator[Call]:
     async with Client(target, **options) as client:
 
         async def call(text: str) -> str:
+            if arguments.tool == "nap":
+                await client.call_tool("nap", {"seconds": 1.0 if text.startswith("text") else 0.0})
+                return text
             result = await client.call_tool(arguments.tool, {"text": text})
             return str((result.structured_content or {})["result"])
 
@@ -88,7 +91,8 @@ async def main(arguments: argparse.Namespace) -> None:
 async def run_loads(call: Call, arguments: argparse.Namespace) -> None:
     """Run the loads one after the other, each when the parent process says so."""
     for in_flight, count in (tuple(map(int, one.split("x"))) for one in arguments.loads):
-        await measure(call, count=2 * in_flight, in_flight=in_flight)  # warm up
+        if not arguments.cold:
+            await measure(call, count=2 * in_flight, in_flight=in_flight)
         print("ready", flush=True)
         sys.stdin.readline()
         print(json.dumps(await measure(call, count=count, in_flight=in_flight)), flush=True)
@@ -101,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("url")
     arguments.add_argument("loads", nargs="+", help="as 64x2000: 64 at a time, 2000 in all")
     arguments.add_argument("--tool", default="echo")
+    arguments.add_argument("--cold", action="store_true", help="do not warm up")
     arguments.add_argument("--timeout", type=float, default=120)
     return arguments
 

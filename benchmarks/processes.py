@@ -112,6 +112,10 @@ class StandIn:
         """API requests since `reset`, by kind."""
         return self._get("counts")
 
+    def waiting(self) -> int:
+        """Messages that wait in all queues."""
+        return self._get("waiting")["messages"]
+
     def _get(self, path: str) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=10) as answer:
             return json.load(answer)
@@ -182,5 +186,17 @@ def run_loads(
     return results
 
 
-def ours(broker_url: str, tool: str = "echo") -> list[str]:
-    return [sys.executable, "-m", "benchmarks.caller", "--tool", tool, "ours", broker_url]
+def ours(broker_url: str, tool: str = "echo", *options: str) -> list[str]:
+    """The command of our client, to which loads are added."""
+    return [sys.executable, "-m", "benchmarks.caller", "--tool", tool, *options, "ours", broker_url]
+
+
+@contextlib.contextmanager
+def redis_server() -> Generator[tuple[Started, str]]:
+    """A Redis of the benchmark's own, that keeps nothing; and its URL. Raises FileNotFoundError without Redis."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as directory:
+        argv = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no", "--dir", directory]
+        with started(argv) as process:
+            process.wait_for_port(port)
+            yield process, f"redis://127.0.0.1:{port}/0"

@@ -95,6 +95,11 @@ class Queues:
         self._base_url = base_url
         self._queues: dict[str, _Queue] = {}
 
+    @property
+    def waiting(self) -> int:
+        """Messages that wait, in all queues."""
+        return sum(len(queue.waiting) for queue in self._queues.values())
+
     def act(self, action: str, request: Request) -> Request:
         """The answer to any action but ReceiveMessage.
 

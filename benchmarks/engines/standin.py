@@ -3,7 +3,7 @@
 So that the library is measured and not a simulator. It speaks the AWS JSON protocol as far as botocore uses it for
 SQS, and just enough of SNS for a worker to bind its control queue. It runs in a process of its own
 (`python -m benchmarks.engines.standin PORT DELAY_MS`), counts API requests by kind, and tells them on `GET /counts`;
-`GET /reset` begins anew.
+`GET /reset` begins anew; `GET /waiting` says how many messages wait.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class Connection(asyncio.Protocol):
         service = self._service
         if path == "/counts":
             self._respond(200, json.dumps(service.counts).encode())
+        elif path == "/waiting":
+            self._respond(200, json.dumps({"messages": service.queues.waiting}).encode())
         elif path == "/reset":
             service.counts.clear()
             self._respond(200, b"{}")

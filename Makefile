@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types check conformance clean
+.PHONY: help demo test test-all lint types check conformance bench clean
 
 help: ## this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,9 @@ conformance: $(VENV)/.dev ## the official MCP conformance suite and the MCP Insp
 	$(BIN)/python -m tests.conformance single fleet
 	$(BIN)/python -m tests.conformance.inspector
 
+bench: $(VENV)/.bench ## measure ours, raw boto3 and the peers side by side into docs/benchmarks/; ONLY="sqs10ms tasks" for parts
+	$(BIN)/python -m benchmarks $(if $(ONLY),--keep --only $(ONLY))
+
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache build dist
 
@@ -39,6 +42,10 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[local]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

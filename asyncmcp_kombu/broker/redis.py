@@ -2,22 +2,20 @@
 
 Kombu keeps what a consumer has taken in a sorted set by time and gives it to somebody else when it is older
 than the visibility timeout (an hour by default, looked at every 100 s). Here the timeout is that of the
-settings, the look is frequent, and a thread renews the times of what this process holds.
+settings, the look is frequent, and what this process holds is renewed (redis_leases.py).
 
 A reply or control queue is a list that its owner deletes. For an owner that died, the list has a time to live from
 its first message on, which later messages do not push back; a living owner does, now and then (presence.py).
 
 Private names of Kombu 5.7 used here: Channel._put, _delete, _queue_bind, _lookup, _q_for_pri, _get_message_priority,
 _inplace_augment_message, _do_restore_message, keyprefix_queue, keyprefix_binding_permanent, sep, conn_or_acquire,
-_create_client; QoS.unacked_index_key.
+_create_client.
 tests/brokers/test_redis_names.py fails when one goes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import threading
 import time
 from typing import Any
 
@@ -26,70 +24,16 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 
 from asyncmcp_kombu.broker.presence import Sighting
+from asyncmcp_kombu.broker.redis_leases import QoS
 from asyncmcp_kombu.broker.virtual import copy_for, is_envelope
+from asyncmcp_kombu.errors import BrokerUnreachable, PublishError
 from asyncmcp_kombu.topology import Topology, belongs_to_one_process
-
-logger = logging.getLogger(__name__)
 
 REPLIES_KEPT = 86_400
 """Seconds for which Redis keeps what nobody fetches from a reply or control queue."""
 
 _FOR_EVER = -1
 """Redis' word for a key without a time to live."""
-
-
-class QoS(redis.QoS):
-    """Redis acknowledgement emulation whose leases are renewed until the message is settled."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._held: set[str] = set()
-        self._held_lock = threading.Lock()
-        self._ended = threading.Event()
-        self._renewal: threading.Thread | None = None
-
-    def append(self, message: Any, delivery_tag: str) -> None:
-        super().append(message, delivery_tag)
-        with self._held_lock:
-            self._held.add(delivery_tag)
-            if self._renewal is None:
-                self._renewal = threading.Thread(target=self._renew, name="asyncmcp-redis-leases", daemon=True)
-                self._renewal.start()
-
-    def ack(self, delivery_tag: str) -> None:
-        self._let_go(delivery_tag)
-        super().ack(delivery_tag)
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        self._let_go(delivery_tag)
-        super().reject(delivery_tag, requeue=requeue)
-
-    def restore_unacked_once(self, stderr: Any = None) -> None:
-        self.end()
-        super().restore_unacked_once(stderr)
-
-    def end(self) -> None:
-        """Stop renewing; the thread ends at once."""
-        self._ended.set()
-        if self._renewal is not None and self._renewal is not threading.current_thread():
-            self._renewal.join(2.0)
-
-    def _let_go(self, delivery_tag: str) -> None:
-        with self._held_lock:
-            self._held.discard(delivery_tag)
-
-    def _renew(self) -> None:
-        while not self._ended.wait(self.visibility_timeout / 3):
-            with self._held_lock:
-                held = list(self._held)
-            if not held:
-                continue
-            now = time.time()
-            try:
-                with self.channel.conn_or_acquire() as client:
-                    client.zadd(self.unacked_index_key, dict.fromkeys(held, now), xx=True)
-            except Exception as error:
-                logger.warning("cannot renew %d lease(s) on Redis, will try again: %s", len(held), error)
 
 
 class Channel(redis.Channel):
@@ -176,10 +120,42 @@ class Channel(redis.Channel):
         return None
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
-        super()._put(queue, message, **kwargs)
-        if is_envelope(message):
+        if not is_envelope(message):
+            super()._put(queue, message, **kwargs)
+            return
+        with self.conn_or_acquire() as client:
+            outcome = self._push(client, [(queue, message)])[0]
+        if outcome is not None:
+            raise outcome
+
+    def put_many(self, messages: list[tuple[str, dict[str, Any]]]) -> list[Exception | None]:
+        """Send messages in Kombu's form to their queues, in one round trip, and return what became of each."""
+        try:
             with self.conn_or_acquire() as client:
-                self._limit_time_to_live(client, [queue])
+                outcomes = self._push(client, messages)
+        except self.connection_errors as error:
+            return [BrokerUnreachable(f"Redis cannot be reached: {error}; check ASYNCMCP_BROKER_URL")] * len(messages)
+        return [error and PublishError(f"Redis refused the message: {error}") for error in outcomes]
+
+    def _push(self, client: Any, messages: list[tuple[str, dict[str, Any]]]) -> list[Exception | None]:
+        passing = list(dict.fromkeys(queue for queue, _ in messages if belongs_to_one_process(queue)))
+        with client.pipeline(transaction=False) as pipe:
+            for queue, message in messages:
+                key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+                pipe.lpush(key, dumps(message))
+            for queue in passing:
+                pipe.ttl(self.global_keyprefix + queue)
+            answers: list[Any] = pipe.execute(raise_on_error=False)
+        begun = [queue for queue, left in zip(passing, answers[len(messages) :], strict=True) if left == _FOR_EVER]
+        self._let_expire(client, begun)
+        return [answer if isinstance(answer, Exception) else None for answer in answers[: len(messages)]]
+
+    def _let_expire(self, client: Any, queues: list[str]) -> None:
+        if queues:
+            with contextlib.suppress(*self.connection_errors), client.pipeline(transaction=False) as pipe:
+                for queue in queues:
+                    pipe.expire(self.global_keyprefix + queue, REPLIES_KEPT)
+                pipe.execute()
 
     def _limit_time_to_live(self, client: Any, queues: list[str]) -> None:
         """Have lists expire that have just begun. What was published is published, whatever happens here."""
@@ -191,10 +167,7 @@ class Channel(redis.Channel):
                 for queue in passing:
                     pipe.ttl(self.global_keyprefix + queue)
                 begun = [queue for queue, left in zip(passing, pipe.execute(), strict=True) if left == _FOR_EVER]
-            with client.pipeline(transaction=False) as pipe:
-                for queue in begun:
-                    pipe.expire(self.global_keyprefix + queue, REPLIES_KEPT)
-                pipe.execute()
+            self._let_expire(client, begun)
 
     def _do_restore_message(
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False

@@ -225,12 +225,12 @@ class Channel(SQS.Channel):
         estimate = self.qos.can_consume_max_estimate()
         return SQS.SQS_MAX_MESSAGES if estimate is None else estimate - self.connection.waiting(self)
 
-    def _receive(self, queue: str, count: int) -> list[dict[str, Any]]:
+    def _receive(self, queue: str, count: int, seconds: int | None = None) -> list[dict[str, Any]]:
         url = self._resolve_queue_url(queue)
         answer = self._client("polls").receive_message(
             QueueUrl=url,
             MaxNumberOfMessages=count,
-            WaitTimeSeconds=self.wait_time_seconds,
+            WaitTimeSeconds=self.wait_time_seconds if seconds is None else seconds,
             VisibilityTimeout=self.visibility_timeout,
             MessageAttributeNames=["All"],
             MessageSystemAttributeNames=["ApproximateReceiveCount", "SenderId"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any, Literal
 
 from botocore.config import Config
@@ -14,6 +15,12 @@ Purpose = Literal["requests", "polls", "topics"]
 Service = Literal["sqs", "sns"]
 NewClient = Callable[[Service, Config], Any]
 """Makes a client for a service with the connection's credentials and endpoint."""
+
+
+VALIDATED: set[Purpose] = {"topics"}
+"""Whose requests boto3 checks before it sends them, as it does by default."""
+_USER_AGENT = f"asyncmcp-kombu/{version('asyncmcp-kombu')} botocore/{version('botocore')}"
+"""boto3 puts its own together anew for each request, which takes a seventh of the request's CPU time."""
 
 
 class Clients:
@@ -31,7 +38,9 @@ class Clients:
             if purpose not in self._clients:
                 attempts = {"mode": "standard", "total_max_attempts": 1 if purpose == "polls" else 2}
                 timeouts = {"connect_timeout": 5, "read_timeout": 30 if purpose == "polls" else 10}
-                config = {"max_pool_connections": 32, "retries": attempts, **timeouts, **(options or {})}
+                # What we send is well-formed; to validate it again takes a third of the time of a batch.
+                lean = {"parameter_validation": purpose in VALIDATED, "user_agent": _USER_AGENT}
+                config = {"max_pool_connections": 32, "retries": attempts, **timeouts, **lean, **(options or {})}
                 client = new_client("sns" if purpose == "topics" else "sqs", Config(**config))
                 if purpose == "polls":
                     self._polls = InterruptibleRequests(client)

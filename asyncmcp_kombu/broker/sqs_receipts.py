@@ -24,6 +24,8 @@ from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE
 logger = logging.getLogger(__name__)
 
 BATCH = 10
+_GATHER = 0.01
+"""Seconds for which deletes wait for company: nobody waits for one, and it would take the CPU from who does."""
 _RETRY_AFTER = 0.5
 _CLOSING = 5.0
 """Seconds within which `close` tries to get rid of what is pending."""
@@ -95,6 +97,10 @@ class Receipts:
             with self._changed:
                 while not (self._orders or self._closing or self._due()):
                     self._changed.wait(self._until_due())
+                if self._orders and not self._closing:
+                    gather_until = time.monotonic() + _GATHER
+                    while len(self._orders) < BATCH and not self._closing and time.monotonic() < gather_until:
+                        self._changed.wait(gather_until - time.monotonic())
                 if self._closing:
                     deadline = deadline or time.monotonic() + _CLOSING
                     if not self._orders or time.monotonic() > deadline:

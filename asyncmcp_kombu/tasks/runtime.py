@@ -100,7 +100,7 @@ class TaskRuntime:
         """The task as the store has it; it is put there unless that happened when the call was delivered before."""
         known = self.store.read(record.task.task_id) if again else None
         if known is None:
-            self.store.write(record)
+            self.store.write(record, looked=True)
         return known or record
 
     def publish_leg(self, record: TaskRecord, leg: int, answers: Mapping[str, Any] | None = None) -> None:
@@ -129,11 +129,13 @@ class TaskRuntime:
 
     def keep(self, record: TaskRecord) -> None:
         """Store the record, and tell who listens. What was cancelled goes on to be, whatever its tool still says."""
-        if record.task.status != "cancelled" and self.store.cancelled_at(record.task.task_id) is not None:
+        final, cancelled = self.store.final_and_cancelled(record.task.task_id)
+        if record.task.status != "cancelled" and cancelled:
             if not record.task.ended:
                 return
             record = record.with_status("cancelled", status_message=CANCELLED_BY_CALLER)
-        self.store.write(record)
+        if not final:
+            self.store.write(record, looked=True)
         self.tell(record)  # after it: who begins to listen meanwhile reads what was written
 
     def keep_soon(self, record: TaskRecord, after: Future[None] | None) -> Future[None]:

@@ -3,6 +3,9 @@
 A backend knows rows by id and whole values, and no transactions. So each row has one writer: a task's record is
 written by whoever created it and then by the leg that runs; an answer, a cancellation and a listener are rows of
 their own, and what `tasks/get` says is made of all of them.
+
+Private names of Celery 5.7 used here: `_store_result`, `_get_result_meta`, `_set_with_state` and `_ensure_retryable` of
+its key-value backends. tests/tasks/test_backends.py fails when one goes.
 """
 
 from __future__ import annotations
@@ -10,10 +13,12 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from celery import Celery, states
-from celery.backends.base import KeyValueStoreBackend
+from celery.backends.base import BaseKeyValueStoreBackend as KeyValueStoreBackend
+from celery.exceptions import BackendStoreError
 
 from asyncmcp_kombu.tasks.record import TaskRecord, json_of
 
@@ -28,10 +33,25 @@ class TaskStore:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
-    def write(self, record: TaskRecord) -> None:
-        """Returns when the backend has it: a read by anybody finds it from then on."""
+    def write(self, record: TaskRecord, *, looked: bool = False) -> None:
+        """Returns when the backend has it: a read by anybody finds it from then on.
+
+        `looked`: the row is known not to be final. Celery else reads it once more before it writes.
+        """
         value = json_of.dump_python(record, mode="json")
-        self._app.backend.store_result(record.task.task_id, value, FINAL if record.task.ended else OPEN)
+        backend, row, state = self._app.backend, record.task.task_id, FINAL if record.task.ended else OPEN
+        if not (looked and getattr(type(backend), "_store_result", None) is KeyValueStoreBackend._store_result):
+            backend.store_result(row, value, state)
+            return
+        meta = backend._get_result_meta(result=value, state=state, traceback=None, request=None)
+        backend._ensure_retryable(
+            backend._set_with_state,
+            backend.get_key_for_task(row),
+            backend.encode({**meta, "task_id": row}),
+            state,
+            fallback_exc=partial(BackendStoreError, task_id=row, state=state),
+            fallback_msg="failed to store a task",
+        )
 
     def read(self, task_id: str) -> TaskRecord | None:
         """None when there is no such task (any more)."""
@@ -41,6 +61,11 @@ class TaskStore:
         """The task, and whether it was cancelled."""
         record, cancellation = self._rows(task_id, _cancellation(task_id))
         return _record(record), cancellation is not None
+
+    def final_and_cancelled(self, task_id: str) -> tuple[bool, bool]:
+        """Whether the task's record is a final one, and whether it was cancelled."""
+        record, cancellation = self._metas(task_id, _cancellation(task_id))
+        return record.get("status") == FINAL, cancellation.get("result") is not None
 
     def cancel(self, task_id: str) -> None:
         self._put(_cancellation(task_id), {"at": time.time()}, FINAL)
@@ -76,15 +101,18 @@ class TaskStore:
         return self._app.backend.get_task_meta(row, cache=False).get("result")
 
     def _rows(self, *rows: str) -> list[Any]:
+        return [meta.get("result") for meta in self._metas(*rows)]
+
+    def _metas(self, *rows: str) -> list[dict[str, Any]]:
         """Several at once, in one request where the backend can."""
         backend = self._app.backend
         if not rows or not isinstance(backend, KeyValueStoreBackend):
-            return [self._row(row) for row in rows]
+            return [backend.get_task_meta(row, cache=False) for row in rows]
         try:
             values = backend.mget([backend.get_key_for_task(row) for row in rows])
         except NotImplementedError:
-            return [self._row(row) for row in rows]
-        return [backend.decode_result(value).get("result") if value else None for value in values]
+            return [backend.get_task_meta(row, cache=False) for row in rows]
+        return [backend.decode_result(value) if value else {} for value in values]
 
 
 def _record(value: Any) -> TaskRecord | None:

@@ -19,6 +19,8 @@ from asyncmcp_kombu.server.cancellation import Key, key_of
 from asyncmcp_kombu.worker.trace_context import trace_headers
 
 HEADER = "mcp"
+_SHORT = 1_024
+"""Bytes of a body whose arguments are shown whole."""
 _KEPT = ("client_id", "session_id", "reply_to", "expires_at", "protocol_version", "timestamp", "sender")
 
 
@@ -53,6 +55,11 @@ def from_header(header: Mapping[str, Any], arguments: Mapping[str, Any]) -> Enve
     kept: dict[str, Any] = {key: header[key] for key in _KEPT if key in header}
     kept.setdefault("timestamp", 0.0)
     return Envelope(body=b"", message=message, **kept)
+
+
+def _shown(arguments: dict[str, Any], size: int) -> str:
+    """For Celery's log and events. `saferepr` shortens what is long, and takes ten times as long for what is short."""
+    return repr(arguments) if size <= _SHORT else saferepr(arguments)
 
 
 class CallMessage(Message):
@@ -90,7 +97,7 @@ class CallMessage(Message):
                 "parent_id": None,
                 "group": None,
                 "argsrepr": "()",
-                "kwargsrepr": saferepr(arguments or {}),
+                "kwargsrepr": _shown(arguments or {}, len(envelope.body)),
                 "origin": envelope.client_id,
                 "retries": 0,
                 "eta": None,

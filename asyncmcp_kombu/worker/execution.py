@@ -40,7 +40,7 @@ from asyncmcp_kombu.server.dispatch import dispatch
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.server.serving import Answer
 from asyncmcp_kombu.worker.deferral import Job, Outlet, Switch
-from asyncmcp_kombu.worker.limits import own_limit
+from asyncmcp_kombu.worker.limits import has_soft_limit_of_celery, own_limit
 from asyncmcp_kombu.worker.process import Process, process_of
 from asyncmcp_kombu.worker.task_thread import FromThread, TaskThread
 
@@ -67,6 +67,7 @@ class Call:
         self._failure: Exception | None = None  # what the tool raised
         self._cancelled = False  # by its caller, who then gets no answer
         self._exit: BaseException | None = None  # SystemExit: the tool's own, or that of a child being ended
+        self._sent: Future[None] | None = None  # the answer, on its way
 
     def execute(self) -> Any:
         """Serve the call and answer it; returns what the tool gave, for Celery's log and events.
@@ -82,7 +83,7 @@ class Call:
         try:
             serving = self._process.start_soon(self._serve)
             try:
-                answer = self._thread.wait(serving)
+                answer = self._thread.wait(serving, then=lambda: self._sent)
             except SoftTimeLimitExceeded as limit:  # raised while no body ran in this thread
                 serving.cancel()
                 self._failure = limit
@@ -110,7 +111,10 @@ class Call:
         current_call.set(self)
         process = self._process
         with anyio.CancelScope() as self._scope, process.calls.running(key_of(self.request), self._cancel):
-            return await dispatch(process.serving, self._watched(), self._replies)
+            answer = await dispatch(process.serving, self._watched(), self._replies)
+            if answer is not None and not self._cancelled and self._control is None and self._exit is None:
+                self._sent = self._send(answer)  # from here: Celery's thread is woken once, when that is accepted
+            return answer
         if self._cancelled:
             return None
         return CallRejected(f"the tool gave the call up: {type(self._control).__name__}").error_data()
@@ -153,10 +157,15 @@ class Call:
         caller, self._replies.target = self._replies.target, outlet
         await wait_for(caller.result(result))
 
-    async def run_body(self, task: Task, arguments: dict[str, Any]) -> Any:
-        """Run a tool's body in this call's Celery thread; awaited by the tool's entry on the SDK's server."""
+    async def run_body(self, task: Any, arguments: dict[str, Any]) -> Any:
+        """Run a tool's body; awaited by the tool's entry on the SDK's server.
+
+        A sync one runs in this call's Celery thread, an async one here, unless Celery has a part in running it.
+        """
         if self.admitting:
             raise Admitted
+        if task.mcp_function is not None and not _needs_celerys_thread(task):
+            return await self._controlled(task, _limited(task, task.mcp_function, (), arguments))
 
         context = copy_context()  # what the server's middleware has set there, and its span
 
@@ -164,8 +173,12 @@ class Call:
             with FromThread(self._process.token, self._scope):
                 return context.run(task.run, **arguments)
 
+        return await self._controlled(task, self._thread.run(body, self._cancel_body))
+
+    async def _controlled(self, task: Task, body: Coroutine[Any, Any, Any]) -> Any:
+        """What the body gives. What it raises is noted for Celery, and told to the SDK as far as the caller gets it."""
         try:
-            return await self._thread.run(body, self._cancel_body)
+            return await body
         except (Retry, Ignore, Reject) as control:
             self._control = control
             assert self._scope is not None
@@ -204,7 +217,7 @@ class Call:
 
     def _reply(self, answer: dict[str, Any] | ErrorData) -> None:
         try:
-            self._accepted(self._send(answer))
+            self._accepted(self._sent or self._send(answer))
         except MessageTooLarge as error:
             told = ReplyTooLarge(f"the tool finished, but its answer cannot be sent: {error}")
             self._failure = self._failure or told
@@ -228,6 +241,11 @@ class Call:
         except PublishError as error:
             logger.error("the broker refused the answer of %s: %s", self.request.name, error)
             self._failure = self._failure or error
+
+
+def _needs_celerys_thread(task: Any) -> bool:
+    """Whether Celery has wrapped an async tool (autoretry_for), or raises a time limit in the thread that waits."""
+    return hasattr(task, "_orig_run") or has_soft_limit_of_celery(task)
 
 
 def _retries_are_used_up(task: Task, retries: int, error: Exception) -> bool:
@@ -260,7 +278,13 @@ def run_async(task: Task, function: Callable[..., Coroutine[Any, Any, Any]], *ar
 
 async def _limited(task: Task, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """Where Celery keeps no time limits (threads, solo), hold an async tool to them by cancellation."""
-    limit = own_limit(task)
+    try:
+        return await _within(own_limit(task), function, args, kwargs)
+    except (SystemExit, KeyboardInterrupt) as error:  # it would end the event loop
+        raise RuntimeError(f"the tool raised {type(error).__name__}") from error
+
+
+async def _within(limit: tuple[float, bool] | None, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     if limit is None:
         return await function(*args, **kwargs)
     seconds, soft = limit

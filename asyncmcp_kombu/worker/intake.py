@@ -17,7 +17,6 @@ from typing import Any
 from celery import bootsteps
 from kombu.common import ignore_errors
 from kombu.messaging import Consumer
-from vine import promise
 
 from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.envelope import Envelope
@@ -125,7 +124,7 @@ class Intake(bootsteps.StartStopStep):
         name = tool.name if tool is not None else REQUEST_TASK
         call = CallMessage.around(message, name, request, shadow=shadow, jobs=self._topology.jobs)
         acknowledge, reject = (
-            promise(c.call_soon_ack, (settle,)) for settle in (call.ack_log_error, call.reject_log_error)
+            partial(c.call_soon_ack, settle) for settle in (call.ack_log_error, call.reject_log_error)
         )
         c.strategies[name](call, None, acknowledge, reject, c.on_task_message)
 

@@ -46,6 +46,11 @@ def own_limit(task: Task) -> tuple[float, bool] | None:
     )
 
 
+def has_soft_limit_of_celery(task: Task) -> bool:
+    """Whether Celery raises SoftTimeLimitExceeded in the thread of the task when its time is up."""
+    return _limits.kept_by_celery and bool(_limits.of(task)[0])
+
+
 def check_terminate(tools: Mapping[str, Any], pool: str) -> None:
     """Called once per worker, before its pool starts.
 

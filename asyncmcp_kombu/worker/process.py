@@ -6,11 +6,12 @@ lifespan is entered once, there. Threads do not survive a fork: a pool child mak
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from functools import partial
@@ -66,6 +67,7 @@ class Process:
         # Keep the context manager: a portal stops when its context manager is collected.
         self._portal_context: AbstractContextManager[BlockingPortal] | None = None
         self._portal: BlockingPortal | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._lifespan_over: Future[None] | None = None
         self._ending: anyio.Event | None = None
 
@@ -75,13 +77,17 @@ class Process:
         assert self._serving is not None
         return self._serving
 
-    def start_soon(self, function: Callable[..., Awaitable[T]], *args: Any) -> Future[T]:
-        """Run a coroutine function in the event loop, which is started, with the lifespan, if need be."""
-        return self._started().start_task_soon(function, *args)
+    def start_soon(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T]:
+        """Run a coroutine function in the event loop, which is started, with the lifespan, if need be.
 
-    def _started(self) -> BlockingPortal:
+        It does not wait until the loop has begun with it, as a portal's `start_task_soon` does.
+        """
+        loop = self._loop or self._started()
+        return asyncio.run_coroutine_threadsafe(function(*args), loop)
+
+    def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
-            if self._portal is None:
+            if self._portal is None or self._loop is None:
                 self._portal_context = start_blocking_portal(backend="asyncio", name="asyncmcp-loop")
                 portal = self._portal_context.__enter__()
                 try:
@@ -91,8 +97,8 @@ class Process:
                 except BaseException:
                     self._portal_context.__exit__(None, None, None)
                     raise
-                self._portal = portal
-            return self._portal
+                self._portal, self._loop = portal, portal.call(_this_loop)
+            return self._loop
 
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
         served, server = self.served, self.served.lowlevel
@@ -117,7 +123,7 @@ class Process:
     def close(self) -> None:
         """End the lifespan, the event loop and the publisher; what was handed to it is sent first."""
         with self._lock:
-            portal, self._portal = self._portal, None
+            portal, self._portal, self._loop = self._portal, None, None
             if portal is not None and self._ending is not None and self._lifespan_over is not None:
                 portal.call(self._ending.set)
                 try:
@@ -128,6 +134,10 @@ class Process:
                 self._portal_context.__exit__(None, None, None)
         self._back_channel.close()
         self.publisher.close()
+
+
+async def _this_loop() -> asyncio.AbstractEventLoop:
+    return asyncio.get_running_loop()
 
 
 _lock = threading.Lock()

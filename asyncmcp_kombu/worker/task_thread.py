@@ -21,16 +21,37 @@ from asyncmcp_kombu.broker.threads import call_soon
 T = TypeVar("T")
 
 
+def _nothing() -> None:
+    return None
+
+
 class TaskThread:
     """Made and waited on in Celery's thread; `run` is awaited in the event loop."""
 
     def __init__(self) -> None:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 
-    def wait(self, future: Future[T]) -> T:
-        """The future's result; meanwhile run here what the event loop hands over. May be nested."""
-        future.add_done_callback(lambda _: self._work.put(None))
-        while not future.done():
+    def wait(self, future: Future[T], then: Callable[[], Future[None] | None] = _nothing) -> T:
+        """The future's result; meanwhile run here what the event loop hands over. May be nested.
+
+        `then` is asked when the future is done: what it names is waited for, too, without waking this thread twice.
+        """
+        finished = False
+
+        def finish(_: object) -> None:
+            nonlocal finished
+            finished = True
+            self._work.put(None)
+
+        def proceed(_: object) -> None:
+            following = then()
+            if following is None:
+                finish(None)
+            else:
+                following.add_done_callback(finish)
+
+        future.add_done_callback(proceed)
+        while not finished:
             work = self._work.get()
             if work is not None:
                 work()

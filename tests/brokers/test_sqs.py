@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncmcp_kombu.broker import presence, sqs_presence
+from asyncmcp_kombu.broker import presence, sqs_clients, sqs_presence
 from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.prune import prune
 from asyncmcp_kombu.envelope import compose, parse
@@ -232,6 +232,7 @@ class TestSqs(SnsTopics, NetworkBrokerContract, LeaseContract):
     def test_that_a_queue_may_not_be_tagged_is_said_once_and_is_no_failure(
         self, driver: Driver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ):
+        monkeypatch.setattr(sqs_clients, "VALIDATED", {"requests"})
         monkeypatch.setattr(sqs_presence, "SEEN_TAG", 5)  # no key of a tag: boto3 refuses it
         monkeypatch.setattr(presence, "BEAT", 0.0)
         queue, arrivals = driver.reply_queue("a"), Arrivals()

@@ -73,11 +73,11 @@ class Arriving:
     async def _end(self, error: ClientSuperseded) -> None:
         """The session is over: each open request fails with the reason, later ones are refused."""
         self._session.ended = error
+        await anyio.to_thread.run_sync(self._mailbox.close)  # before anybody acts upon it
         unanswered = [] if self._wire_ids is None else self._wire_ids.unanswered()
         for request_id in unanswered:
             failed = JSONRPCError(jsonrpc="2.0", id=request_id, error=error.error_data())
             await self._into_session.send(SessionMessage(failed))
-        await anyio.to_thread.run_sync(self._mailbox.close)
 
     async def _pass_on(self, envelope: Envelope) -> None:
         if envelope.method == CLOSE_STREAM:

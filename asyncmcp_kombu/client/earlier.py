@@ -1,7 +1,8 @@
 """Earlier answers: what came for the requests of a durable client's former processes, until somebody asks for it.
 
 Such an answer is not acknowledged before it is taken, so that it survives this process, too. Who else opens the
-durable client announces that in its queue before reading from it: the newest one owns the queue.
+durable client announces that in its queue before reading from it: the newest one owns the queue. Within one process
+it is told directly.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
+from weakref import WeakValueDictionary
 
 import anyio
 from mcp.shared.exceptions import MCPError
@@ -23,6 +25,9 @@ from asyncmcp_kombu.errors import BrokerError, BrokerUnreachable, ClientSupersed
 OPENED = "notifications/asyncmcp/opened"
 """What a durable client writes to its own reply queue before it reads there. No other client hears of it."""
 
+_ANNOUNCED_AGAIN = 5
+"""How often an announcement that came back to its writer goes into the queue again: an older process may read there,
+too, and who gets a message is the broker's choice."""
 _REMEMBERED = 4_096
 """Answers that were taken, whose late duplicates are recognised."""
 
@@ -30,6 +35,10 @@ _REMEMBERED = 4_096
 class _Waiting(NamedTuple):
     envelope: Envelope
     message: Any
+
+
+_open_here: WeakValueDictionary[tuple[str, str], EarlierAnswers] = WeakValueDictionary()
+"""The durable clients that this process has open."""
 
 
 def announcement(client_id: str, incarnation: str) -> Envelope:
@@ -47,11 +56,14 @@ class EarlierAnswers:
     Use it while the transport is entered, in the same event loop.
     """
 
-    def __init__(self, incarnation: str) -> None:
-        self._incarnation = incarnation
+    def __init__(self, name: tuple[str, str]) -> None:
+        """Args: name: the broker's URL and the reply queue's name."""
+        self._name, self._incarnation = name, ""
         self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
         self._taken: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
+        self._came_back = 0
+        self._over, self._late = False, list[Any]()
         self._ended: BrokerError = BrokerUnreachable("the durable client is not connected")
         self.settle: Callable[[Callable[[], object]], None] | None = None
         """Has the thread that consumes make a call."""
@@ -102,13 +114,19 @@ class EarlierAnswers:
 
     # --- for the transport ---
 
-    def open(self, soon: CallSoon, on_superseded: Callable[[ClientSuperseded], None]) -> None:
+    def open(self, incarnation: str, soon: CallSoon, on_superseded: Callable[[ClientSuperseded], None]) -> None:
         """Args: soon: schedules a call on this event loop, where `on_superseded` is called."""
-        self._soon, self._on_superseded = soon, on_superseded
+        self._incarnation, self._soon, self._on_superseded = incarnation, soon, on_superseded
         self._changed = anyio.Event()
+        former = _open_here.get(self._name)
+        _open_here[self._name] = self
+        if former is not None:
+            former._end()
 
     def close(self, ended: BrokerError) -> None:
         """Whoever waits is told."""
+        if _open_here.get(self._name) is self:
+            del _open_here[self._name]
         changed, self._changed = self._changed, None
         if changed is not None:
             self._ended = ended
@@ -117,18 +135,19 @@ class EarlierAnswers:
     def give_back(self) -> None:
         """What was not taken goes back to the queue. Called in the thread that consumes, at its end."""
         with self._lock:
-            waiting = list(self._waiting.values())
+            unsettled = [*(message for _, message in self._waiting.values()), *self._late]
             self._waiting.clear()
-        for _, message in waiting:
+            self._late.clear()
+        for message in unsettled:
             message.requeue()
 
     def look(self, envelope: Envelope, message: Any) -> bool:
         """Whether a message is kept here, and so not for the session. Called in the thread that consumes."""
+        if self._over:
+            self._late.append(message)
+            return True
         if envelope.method == OPENED:
-            message.ack()
-            opened = envelope.params.get("incarnation")
-            if isinstance(opened, str) and opened > self._incarnation:
-                self._call_soon(self._superseded)
+            self._hears_of(envelope.params.get("incarnation"), message)
             return True
         wire_id = envelope.message.get("id") if envelope.kind == "response" else None
         read = read_wire_id(wire_id)
@@ -143,6 +162,20 @@ class EarlierAnswers:
         else:
             self._call_soon(self._arrived)
         return True
+
+    def _hears_of(self, incarnation: object, message: Any) -> None:
+        if incarnation == self._incarnation and self._came_back < _ANNOUNCED_AGAIN:
+            self._came_back += 1
+            message.requeue()
+            return
+        message.ack()
+        if isinstance(incarnation, str) and incarnation > self._incarnation:
+            self._end()
+
+    def _end(self) -> None:
+        """From here on all that comes is the newer one's."""
+        self._over = True
+        self._call_soon(self._superseded)
 
     def _take(self, key: str) -> dict[str, Any] | None:
         with self._lock:
@@ -167,6 +200,8 @@ class EarlierAnswers:
             changed.set()
 
     def _superseded(self) -> None:
+        if self._changed is None:  # it has ended meanwhile
+            return
         error = ClientSuperseded(
             "another process opened this durable client: its answers go there now, and `answers.get` there finds those "
             "that were not taken; give each process that runs at the same time a client_id of its own"

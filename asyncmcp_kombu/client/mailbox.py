@@ -158,7 +158,8 @@ class Mailbox:
         if envelope is not None:
             if self._earlier is not None and self._earlier.look(envelope, message):
                 return
-            for client_id in self._listening() if envelope.audience == EVERYONE else [envelope.client_id or self._only_session()]:
+            its_session = [envelope.client_id or self._only_session()]
+            for client_id in self._listening() if envelope.audience == EVERYONE else its_session:
                 self._deliver(client_id, envelope)
         message.ack()
 

@@ -82,7 +82,7 @@ def kombu_client(
     identity = new_client_id() if client_id is None else client_id
     own = client_id is not None or replies == "fanout"
     address = own_address(topology, chosen, identity, durable=durable, replies=replies) if own else None
-    return KombuTransport(chosen, topology, identity, address, WireIds() if client_id is not None else None)
+    return KombuTransport(chosen, topology, identity, address, named=client_id is not None)
 
 
 class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
@@ -98,12 +98,14 @@ class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
         topology: Topology,
         client_id: str,
         address: Address | None,
-        wire_ids: WireIds | None,
+        *,
+        named: bool,
     ) -> None:
         self.client_id = client_id
-        self._settings, self._topology, self._address, self._wire_ids = settings, topology, address, wire_ids
-        durable = address is not None and address.durable and wire_ids is not None
-        self._earlier = EarlierAnswers(wire_ids.incarnation) if durable and wire_ids is not None else None
+        self._settings, self._topology, self._address, self._named = settings, topology, address, named
+        self._earlier: EarlierAnswers | None = None
+        if address is not None and address.durable:
+            self._earlier = EarlierAnswers((settings.broker_url.get_secret_value(), address.queue.name))
         self._connection = self._connected()
 
     @property
@@ -133,10 +135,13 @@ class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
         session, listening, ordering = Session(self.client_id, self._topology), Listening(), Ordering()
         into_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
         deliver, arrivals = anyio.create_memory_object_stream[Envelope | ClientSuperseded](math.inf)
-        soon, earlier, wire_ids = call_soon(), self._earlier, self._wire_ids
-        if earlier is not None:
-            earlier.open(soon, partial(_hand_over, deliver))
-        mailbox = await _open(self._open_mailbox)
+        soon, earlier = call_soon(), self._earlier
+        wire_ids = WireIds() if self._named else None
+        announce = None
+        if earlier is not None and wire_ids is not None:
+            earlier.open(wire_ids.incarnation, soon, partial(_hand_over, deliver))
+            announce = announcement(self.client_id, wire_ids.incarnation)
+        mailbox = await _open(partial(self._open_mailbox, announce))
         try:
             mailbox.join(session.client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
             async with deliver, read, anyio.create_task_group() as tasks:
@@ -153,13 +158,10 @@ class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(close_mailbox, mailbox)
 
-    def _open_mailbox(self) -> Mailbox:
+    def _open_mailbox(self, announce: Envelope | None) -> Mailbox:
         if self._address is None:
             return open_mailbox(self._settings, self._topology)
         mailbox = Mailbox(self._settings, self._topology, self._address, self._earlier)
-        announce = None
-        if self._earlier is not None and self._wire_ids is not None:
-            announce = announcement(self.client_id, self._wire_ids.incarnation)
         try:
             mailbox.open(announce)
         except BaseException:

@@ -30,7 +30,7 @@ REQUEST_KEY = "io.asyncmcp/requestId"
 """The member of a request's `_meta` by which its caller gives it a key."""
 LONGEST_KEY = 128
 
-_WIRE_ID = re.compile(r"([0-9a-f]{27})\.(\d+)(?::(.*))?", re.S)
+_WIRE_ID = re.compile(r"([0-9a-f]{29})\.(\d+)(?::(.*))?", re.S)
 _REMEMBERED = 1_024
 """Answered requests for which something late may still arrive."""
 
@@ -53,7 +53,7 @@ def read_wire_id(request_id: object) -> WireId | None:
 
 def new_incarnation() -> str:
     """The name of one session of a named client: 64 random bits after the time, so that later ones sort later."""
-    return f"{time.time_ns() // 1_000_000:011x}{secrets.token_hex(8)}"
+    return f"{time.time_ns() // 1_000:013x}{secrets.token_hex(8)}"
 
 
 class WireIds:

@@ -13,6 +13,7 @@ from mcp import Client
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp_types import RequestParamsMeta
+from pydantic import SecretStr
 
 from asyncmcp_kombu import Settings, kombu_client, serve
 from tests import services
@@ -34,7 +35,7 @@ def fleet(fleets: Callable[..., Fleet]) -> Fleet:
 def settings(request: pytest.FixtureRequest, broker_urls: Callable[[str], str], prefix: str) -> Any:
     """For a server in this process, on each broker."""
     url = services.MEMORY_URL if request.param == "memory" else broker_urls(request.param)
-    yield Settings(broker_url=url, prefix=prefix, server="echo", wait_time=1, visibility_timeout=3)
+    yield Settings(broker_url=SecretStr(url), prefix=prefix, server="echo", wait_time=1, visibility_timeout=3)
     services.cleanup_queues(url, prefix)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+import redis
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import SessionMessage
@@ -249,8 +250,8 @@ async def test_redis_keeps_answers_as_long_as_it_is_told(settings: Settings, cli
     with deleted_at_the_end(settings, client_id) as queue:
         async with served(settings, Steps()) as steps:
             await _left_open(settings, client_id, steps, "a")
-        with services._redis(settings.broker_url.get_secret_value()) as redis:
-            assert 3500 < redis.ttl(queue) <= 3600
+        with redis.Redis.from_url(settings.broker_url.get_secret_value()) as database:
+            assert 3500 < int(str(database.ttl(queue))) <= 3600
 
 
 @pytest.mark.parametrize("settings", ["sqs"], indirect=True)

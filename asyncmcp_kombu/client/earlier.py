@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 from weakref import WeakValueDictionary
 
@@ -91,7 +92,8 @@ class EarlierAnswers:
         Returns:
             The JSON-RPC result: `CallToolResult.model_validate(…)` makes the SDK's object of that of a `tools/call`.
 
-        It is acknowledged by then: nobody gets it a second time. Cancelling the wait takes nothing.
+        It is acknowledged then: nobody gets it a second time, unless this process dies in that moment. Cancelling the
+        wait takes nothing.
 
         Raises:
             MCPError: the request was answered with an error.
@@ -102,13 +104,13 @@ class EarlierAnswers:
         with anyio.move_on_after(timeout):
             while True:
                 changed = self._changed
+                if changed is None:
+                    raise self._ended
                 message = self._take(key)
                 if message is not None:
                     if "error" in message:
                         raise MCPError.from_error_data(ErrorData.model_validate(message["error"]))
                     return cast("dict[str, Any]", message["result"])
-                if changed is None:
-                    raise self._ended
                 await changed.wait()
         raise TimeoutError(f"no answer to the request {key!r} of an earlier process has come within {timeout:g} s")
 
@@ -118,10 +120,17 @@ class EarlierAnswers:
         """Args: soon: schedules a call on this event loop, where `on_superseded` is called."""
         self._incarnation, self._soon, self._on_superseded = incarnation, soon, on_superseded
         self._changed = anyio.Event()
+
+    def take_over(self) -> None:
+        """Tell the one that this process has open, if any. Others are told by the announcement."""
         former = _open_here.get(self._name)
         _open_here[self._name] = self
         if former is not None:
             former._end()
+
+    @property
+    def superseded(self) -> bool:
+        return self._over
 
     def close(self, ended: BrokerError) -> None:
         """Whoever waits is told."""
@@ -192,7 +201,8 @@ class EarlierAnswers:
 
     def _call_soon(self, call: Callable[[], None]) -> None:
         if self._soon is not None:
-            self._soon(call)
+            with suppress(RuntimeError):  # its event loop has ended
+                self._soon(call)
 
     def _arrived(self) -> None:
         if self._changed is not None:

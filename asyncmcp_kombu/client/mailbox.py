@@ -25,7 +25,7 @@ from asyncmcp_kombu.broker.publisher import Publisher, unreachable
 from asyncmcp_kombu.client.address import Address, shared_address
 from asyncmcp_kombu.client.earlier import EarlierAnswers
 from asyncmcp_kombu.envelope import Envelope, compose, parse
-from asyncmcp_kombu.errors import BrokerError, EnvelopeError, PublishError
+from asyncmcp_kombu.errors import BrokerError, BrokerUnreachable, EnvelopeError, PublishError
 from asyncmcp_kombu.settings import Settings
 from asyncmcp_kombu.topology import EVERYONE, Topology
 
@@ -100,6 +100,8 @@ class Mailbox:
                     raise unreachable(error) from error
             try:
                 self._publisher.publish(self._address.queue.name, announce).result(_ANNOUNCED)
+            except TimeoutError:
+                raise BrokerUnreachable(f"the broker did not accept a message within {_ANNOUNCED:g} s") from None
             except PublishError as error:
                 logger.warning("another process with this client id will not hear that it is superseded: %s", error)
         self._inbox.start()
@@ -107,7 +109,7 @@ class Mailbox:
     def close(self) -> None:
         """What concerns everyone no longer goes to a durable queue; else it would fill while its client is away."""
         self._publisher.close()
-        if self._address.durable:
+        if self._address.durable and not (self._earlier is not None and self._earlier.superseded):
             unbound = self._inbox.unbind(self._events) if self._always_bound else self._unbound
             if unbound is not None:
                 with suppress(BrokerError, TimeoutError):

@@ -141,8 +141,15 @@ class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
         if earlier is not None and wire_ids is not None:
             earlier.open(wire_ids.incarnation, soon, partial(_hand_over, deliver))
             announce = announcement(self.client_id, wire_ids.incarnation)
-        mailbox = await _open(partial(self._open_mailbox, announce))
         try:
+            mailbox = await _open(partial(self._open_mailbox, announce))
+        except BaseException:
+            if earlier is not None:
+                earlier.close(BrokerUnreachable("the durable client could not be connected"))
+            raise
+        try:
+            if earlier is not None:
+                earlier.take_over()
             mailbox.join(session.client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
             async with deliver, read, anyio.create_task_group() as tasks:
                 arriving = Arriving(mailbox, session, listening, arrivals, into_session, ordering, wire_ids)

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncmcp_kombu.client.audience import kombu_audience
     from asyncmcp_kombu.client.tasks import TasksExtension
     from asyncmcp_kombu.client.transport import kombu_client
     from asyncmcp_kombu.fleet import serve_mcp
@@ -18,12 +19,22 @@ if TYPE_CHECKING:
     from asyncmcp_kombu.settings import Settings
     from asyncmcp_kombu.worker.tool import mcp_task
 
-__all__ = ["Settings", "TasksExtension", "kombu_client", "kombu_server", "mcp_task", "serve", "serve_mcp"]
+__all__ = [
+    "Settings",
+    "TasksExtension",
+    "kombu_audience",
+    "kombu_client",
+    "kombu_server",
+    "mcp_task",
+    "serve",
+    "serve_mcp",
+]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Settings": "asyncmcp_kombu.settings",
     "TasksExtension": "asyncmcp_kombu.client.tasks",
+    "kombu_audience": "asyncmcp_kombu.client.audience",
     "kombu_client": "asyncmcp_kombu.client.transport",
     "kombu_server": "asyncmcp_kombu.server.transport",
     "mcp_task": "asyncmcp_kombu.worker.tool",

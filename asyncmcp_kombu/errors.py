@@ -143,6 +143,12 @@ class QueueNotFound(PublishError):
     reason = "queue-not-found"
 
 
+class ClientSuperseded(BrokerError):
+    """A newer process opened the durable client of this id, and its reply queue with all answers is that one's now."""
+
+    reason = "client-superseded"
+
+
 # --- a call that could not be answered by its tool -----------------------------------------------------
 
 

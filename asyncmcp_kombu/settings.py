@@ -18,6 +18,9 @@ EMBEDDED_BROKER_URL = "sqs://local:local@127.0.0.1:4566"
 """Where `asyncmcp-kombu local` listens by default."""
 
 SHORTEST_KEY = 32
+DURABLE_RETENTION = 1_209_600
+"""Seconds: 14 days, the longest that SQS keeps a message.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -53,6 +56,11 @@ class Settings(BaseSettings):
     )
     publish_retry: Seconds = Field(
         default=60.0, description="Seconds for which a worker tries to send a reply while the broker is away."
+    )
+    durable_retention: Annotated[int, Field(ge=60, le=DURABLE_RETENTION)] = Field(
+        default=DURABLE_RETENTION,
+        description="Seconds for which a durable reply queue keeps an answer; fixed when the queue is made (SQS, "
+        "RabbitMQ), or by who publishes (Redis).",
     )
     task_ttl: Seconds = Field(
         default=86_400.0,

@@ -18,13 +18,16 @@ from asyncmcp_kombu.errors import ConfigurationError
 DEFAULT_PREFIX = "asyncmcp-"
 LONGEST_NAME = 80
 CLIENT_ID_LENGTH = 32
+LONGEST_CLIENT_ID = 64
 WORKER_ID_LENGTH = 16
 EVERYONE = "*"
 """The audience that every bound queue may join; no client id can be this."""
 
-QueueKind = Literal["requests", "jobs", "dead", "reply", "control"]
+QueueKind = Literal["requests", "jobs", "dead", "reply", "durable", "control"]
 _LEGAL = re.compile(r"[A-Za-z0-9_-]+")
 _OF_ONE_PROCESS = re.compile(r".*-(reply|control)-(?!(.*-)?(requests|jobs|dead)$)[A-Za-z0-9_-]+")
+_DURABLE, _AUDIENCE = "durable-", "audience-"
+_DURABLE_REPLY = re.compile(rf".*-reply-{_DURABLE}[A-Za-z0-9_-]+")
 _ANOTHER_SERVERS = re.compile(r"(^|-)((requests|jobs|dead)$|(reply|control)-)")
 
 
@@ -40,7 +43,22 @@ def new_worker_id() -> str:
 
 def belongs_to_one_process(queue_name: str) -> bool:
     """Whether this is the name of some server's reply or control queue, which goes with its owner."""
-    return _OF_ONE_PROCESS.fullmatch(queue_name) is not None
+    return _OF_ONE_PROCESS.fullmatch(queue_name) is not None and not is_durable_reply(queue_name)
+
+
+def is_durable_reply(queue_name: str) -> bool:
+    """Whether this is the name of some server's durable reply queue, which waits for its owner to come back."""
+    return _DURABLE_REPLY.fullmatch(queue_name) is not None
+
+
+def is_client_id(text: str) -> bool:
+    """Whether this can be a client id that queues are named after and messages are published for.
+
+    At most 64 letters, digits, `-` and `_`, and nothing that makes a queue of another server of the queue's name.
+    """
+    return (
+        len(text) <= LONGEST_CLIENT_ID and _LEGAL.fullmatch(text) is not None and _ANOTHER_SERVERS.search(text) is None
+    )
 
 
 def queue_name_of(address: str) -> str:
@@ -105,6 +123,30 @@ class Topology:
         """The reply queue of one client process."""
         return f"{self.prefix}{self.server}-reply-{client_id}"
 
+    def durable_reply(self, name: str) -> str:
+        """The reply queue that outlives its client: `name` is the client's id.
+
+        Raises:
+            ConfigurationError: queues cannot be named after it.
+        """
+        if name.startswith(_AUDIENCE):
+            raise ConfigurationError(f"{name!r} cannot name a durable queue: {_AUDIENCE!r} is for those of audiences")
+        return self._durable(_DURABLE, name)
+
+    def durable_audience(self, name: str) -> str:
+        """The queue of an audience of that name, which outlives it. Raises as `durable_reply` does."""
+        return self._durable(_DURABLE + _AUDIENCE, name)
+
+    def _durable(self, stem: str, name: str) -> str:
+        queue = self.reply(stem + name)
+        if not is_client_id(name) or len(queue) > LONGEST_NAME:
+            room = min(LONGEST_CLIENT_ID, LONGEST_NAME - len(self.reply(stem)))
+            raise ConfigurationError(
+                f"{name!r} cannot name a durable queue: use at most {room} letters, digits, '-' and '_', and none of "
+                "the words for queues (as in 'x-requests', 'reply-x')"
+            )
+        return queue
+
     def control_queue(self, worker_id: str) -> str:
         """Where one worker process hears what is published to the control exchange."""
         return f"{self.prefix}{self.server}-control-{worker_id}"
@@ -122,9 +164,13 @@ class Topology:
             case ("requests" | "jobs" | "dead") as kind, "", "":
                 return kind
             case ("reply" | "control") as kind, "-", owner if owner and not _ANOTHER_SERVERS.search(owner):
-                return kind
+                return "durable" if is_durable_reply(queue_name) else kind
             case _:
                 return None
+
+    def fans_out(self, address: str) -> bool:
+        """Whether the address asks for replies by fan-out: it is the name of this server's events exchange."""
+        return address == self.events
 
     def allows_reply_to(self, address: str) -> bool:
         """Whether a worker may write a reply to `address`: only to reply queues of this very server.

@@ -44,6 +44,7 @@ def _redis(settings: Settings) -> Options:
         "unacked_index_key": f"{settings.prefix}unacked-index",
         "unacked_mutex_key": f"{settings.prefix}unacked-mutex",
         "presence_key": f"{settings.prefix}presence",
+        "durable_retention": settings.durable_retention,
         "socket_keepalive": True,
         # Kombu's name for the BRPOP timeout, which bounds how long closing takes.
         "polling_interval": 0.5,

@@ -23,7 +23,7 @@ from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.presence import Presence
 from asyncmcp_kombu.broker.publisher import unreachable
 from asyncmcp_kombu.errors import BrokerError
-from asyncmcp_kombu.topology import belongs_to_one_process
+from asyncmcp_kombu.topology import belongs_to_one_process, is_durable_reply
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Inbox:
     Args:
         also: further queues to create when they are missing.
         temporary: delete the queue when closing.
-        prefetch: how many messages may be unsettled at a time.
+        prefetch: how many messages may be unsettled at a time; 0 is any number.
         bindings: what the queue hears besides what is sent to it. They are made again whenever the connection
             or the queue is.
     """
@@ -60,12 +60,13 @@ class Inbox:
         self._connect, self._queue, self._on_message = connect, queue, on_message
         self._also, self._temporary, self._prefetch = also, temporary, prefetch
         self._bindings, self._presence = Bindings(queue.name, bindings), Presence(queue.name)
-        self._owned = temporary or belongs_to_one_process(queue.name)
+        self._owned = temporary or belongs_to_one_process(queue.name) or is_durable_reply(queue.name)
         self._calls: SimpleQueue[Callable[[], object]] = SimpleQueue()
         self._wake_transport: Callable[[], None] | None = None
         self._started = threading.Event()
         self._failed: Exception | None = None
         self._closing = threading.Event()
+        self._last: Callable[[], object] | None = None
         self._thread = threading.Thread(target=self._run, name=f"asyncmcp-inbox-{queue.name}", daemon=True)
 
     def start(self) -> None:
@@ -104,8 +105,13 @@ class Inbox:
         self._calls.put(call)
         self._wake()
 
-    def close(self) -> None:
-        """Stop consuming, delete a temporary queue, end the thread. Takes less than a second."""
+    def close(self, last: Callable[[], object] | None = None) -> None:
+        """Stop consuming, delete a temporary queue, end the thread. Takes less than a second.
+
+        Args:
+            last: called in the inbox's thread, where messages can be settled, when no more are handed over.
+        """
+        self._last = last
         self._closing.set()
         self._wake()
         if self._thread.ident is not None:  # else it was never started
@@ -170,6 +176,8 @@ class Inbox:
                     connection.drain_events(timeout=_TICK)
                 except TimeoutError:
                     continue
+            if self._last is not None:
+                self._calls.put(self._last)
             self._make_calls()
         channel.close()  # before the queue goes: it gives back what was not settled
         if self._temporary:

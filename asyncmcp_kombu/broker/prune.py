@@ -1,6 +1,7 @@
 """Which queues a server has, and deleting those whose owners died: `asyncmcp-kombu queues list` and `queues prune`.
 
-Only reply and control queues have an owner. What says that it lives is told in broker/presence.py. RabbitMQ cannot
+Only reply and control queues have an owner. What says that it lives is told in broker/presence.py. The owner of a
+durable reply queue may be away for long, so that its queue is deleted only where this is asked for. RabbitMQ cannot
 list its queues over AMQP and deletes abandoned ones itself, so that only the server's durable queues are seen there.
 """
 
@@ -36,22 +37,26 @@ class QueueInfo:
     abandoned: bool
 
 
-def survey(connection: Any, topology: Topology, *, older_than: float = ABANDONED_AFTER) -> list[QueueInfo]:
-    """The server's queues, by name.
+def survey(
+    connection: Any, topology: Topology, *, older_than: float = ABANDONED_AFTER, durable: bool = False
+) -> list[QueueInfo]:
+    """The server's queues, by name. With `durable`, a durable reply queue may count as abandoned, too.
 
     Raises:
         BrokerError: AWS refuses to tell.
     """
     with connection.channel() as channel:
-        return sorted(_infos(connection, channel, topology, older_than), key=lambda info: info.name)
+        return sorted(_infos(connection, channel, topology, older_than, durable), key=lambda info: info.name)
 
 
-def prune(connection: Any, topology: Topology, older_than: float, *, dry_run: bool = False) -> list[str]:
+def prune(
+    connection: Any, topology: Topology, older_than: float, *, dry_run: bool = False, durable: bool = False
+) -> list[str]:
     """Delete reply and control queues whose owner was not seen for `older_than` seconds, with their bindings.
 
     On SQS, subscriptions of the server's topics go, too, whose queue does not exist any more. A queue whose owner
     never said a word is deleted when it was made longer ago than that; on Redis, which does not know when, if it
-    is bound.
+    is bound. Durable reply queues stay, unless `durable`.
 
     Returns:
         What was deleted: names of queues, and `topic -> queue` for subscriptions. With `dry_run`, what would be.
@@ -61,7 +66,7 @@ def prune(connection: Any, topology: Topology, older_than: float, *, dry_run: bo
     """
     deleted: list[str] = []
     with connection.channel() as channel:
-        for info in _infos(connection, channel, topology, older_than):
+        for info in _infos(connection, channel, topology, older_than, durable):
             if info.abandoned:
                 if not dry_run:
                     for exchange in (topology.events, topology.control):
@@ -74,14 +79,14 @@ def prune(connection: Any, topology: Topology, older_than: float, *, dry_run: bo
     return deleted
 
 
-def _infos(connection: Any, channel: Any, topology: Topology, older_than: float) -> Iterator[QueueInfo]:
+def _infos(connection: Any, channel: Any, topology: Topology, older_than: float, durable: bool) -> Iterator[QueueInfo]:
     now = time.time()
+    owned = {"reply", "control", "durable"} if durable else {"reply", "control"}
     for sighting in _sightings(connection, channel, topology):
         kind = topology.kind_of(sighting.name)
         if kind is not None:
-            has_owner = kind in ("reply", "control")
             silent = sighting.alive_at is not None and now - sighting.alive_at > older_than
-            yield QueueInfo(sighting.name, kind, sighting.messages, sighting.seen, has_owner and silent)
+            yield QueueInfo(sighting.name, kind, sighting.messages, sighting.seen, kind in owned and silent)
 
 
 def _sightings(connection: Any, channel: Any, topology: Topology) -> Iterator[Sighting]:

@@ -51,13 +51,19 @@ class Publisher:
         retry_for: seconds for which a message is tried again while the broker is away, counted from
             `publish`; 0 tries once more over a fresh connection and then fails.
         max_bytes: the largest body and attributes that are sent.
+        fan_out: the exchange that may stand where `publish` takes a queue, as the address of replies by fan-out.
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], *, retry_for: float = 0.0, max_bytes: int = MAX_BYTES
+        self,
+        connect: Callable[[], Connection],
+        *,
+        retry_for: float = 0.0,
+        max_bytes: int = MAX_BYTES,
+        fan_out: str | None = None,
     ) -> None:
         self._connect = connect
-        self._retry_for, self._max_bytes = retry_for, max_bytes
+        self._retry_for, self._max_bytes, self._fan_out = retry_for, max_bytes, fan_out
         self._orders: queues.SimpleQueue[_Order | None] = queues.SimpleQueue()
         self._connection: Connection | None = None
         self._producer: Producer | None = None
@@ -68,12 +74,14 @@ class Publisher:
         self._thread: threading.Thread | None = None
 
     def publish(self, queue: str, envelope: Envelope) -> Future[None]:
-        """Send an envelope; the future is done when the broker has accepted it.
+        """Send an envelope; the future is done when the broker has accepted it. To `fan_out`, as `publish_to` does.
 
         Its exception is one of: MessageTooLarge, QueueNotFound (on SQS; RabbitMQ drops a message for a queue
         that does not exist, Redis makes the list), PublishError (refused), BrokerUnreachable (not accepted, or
         not known to be).
         """
+        if queue == self._fan_out:
+            return self.publish_to(queue, envelope)
         return self.publish_raw(queue, envelope.body, envelope.headers())
 
     def publish_raw(self, queue: str, body: bytes, headers: Headers) -> Future[None]:

@@ -34,6 +34,14 @@ def reply_queue(name: str) -> Queue:
     return Queue(name, _DEFAULT, routing_key=name, expires=REPLY_QUEUE_EXPIRES)
 
 
+def durable_reply_queue(name: str, retention: int) -> Queue:
+    """One that waits for its owner, and keeps each message for `retention` seconds.
+
+    RabbitMQ and SQS (broker/sqs.py) read the argument when the queue is made; Redis has a time to live of its own.
+    """
+    return Queue(name, _DEFAULT, routing_key=name, queue_arguments={"x-message-ttl": retention * 1000})
+
+
 def control_queue(name: str) -> Queue:
     """Where one worker process hears what is published to the control exchange."""
     return reply_queue(name)

@@ -5,7 +5,8 @@ than the visibility timeout (an hour by default, looked at every 100 s). Here th
 settings, the look is frequent, and what this process holds is renewed (redis_leases.py).
 
 A reply or control queue is a list that its owner deletes. For an owner that died, the list has a time to live from
-its first message on, which later messages do not push back; a living owner does, now and then (presence.py).
+its first message on, which later messages do not push back; a living owner does, now and then (presence.py). So has
+the list of a durable reply queue, a long one, which nobody pushes back.
 
 Private names of Kombu 5.7 used here: Channel._put, _delete, _queue_bind, _lookup, _q_for_pri, _get_message_priority,
 _inplace_augment_message, _do_restore_message, keyprefix_queue, keyprefix_binding_permanent, sep, conn_or_acquire,
@@ -27,7 +28,8 @@ from asyncmcp_kombu.broker.presence import Sighting
 from asyncmcp_kombu.broker.redis_leases import QoS
 from asyncmcp_kombu.broker.virtual import copy_for, is_envelope
 from asyncmcp_kombu.errors import BrokerUnreachable, PublishError
-from asyncmcp_kombu.topology import Topology, belongs_to_one_process
+from asyncmcp_kombu.settings import DURABLE_RETENTION
+from asyncmcp_kombu.topology import Topology, belongs_to_one_process, is_durable_reply
 
 REPLIES_KEPT = 86_400
 """Seconds for which Redis keeps what nobody fetches from a reply or control queue."""
@@ -41,7 +43,8 @@ class Channel(redis.Channel):
     visibility_timeout = 30
     unacked_restore_throttle = 1
     presence_key = "asyncmcp-presence"
-    from_transport_options = (*redis.Channel.from_transport_options, "presence_key")
+    durable_retention = DURABLE_RETENTION
+    from_transport_options = (*redis.Channel.from_transport_options, "presence_key", "durable_retention")
 
     _for_commands: Any = None
 
@@ -65,7 +68,8 @@ class Channel(redis.Channel):
         """Note the time, and let what waits in the queue live on."""
         with self.conn_or_acquire() as client, client.pipeline() as pipe:
             pipe.zadd(self.presence_key, {queue: time.time()})
-            pipe.expire(self.global_keyprefix + queue, REPLIES_KEPT)
+            if belongs_to_one_process(queue):
+                pipe.expire(self.global_keyprefix + queue, REPLIES_KEPT)
             pipe.execute()
 
     def sightings(self, topology: Topology) -> list[Sighting]:
@@ -138,7 +142,7 @@ class Channel(redis.Channel):
         return [error and PublishError(f"Redis refused the message: {error}") for error in outcomes]
 
     def _push(self, client: Any, messages: list[tuple[str, dict[str, Any]]]) -> list[Exception | None]:
-        passing = list(dict.fromkeys(queue for queue, _ in messages if belongs_to_one_process(queue)))
+        passing = list(dict.fromkeys(queue for queue, _ in messages if self._kept(queue)))
         with client.pipeline(transaction=False) as pipe:
             for queue, message in messages:
                 key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
@@ -154,12 +158,12 @@ class Channel(redis.Channel):
         if queues:
             with contextlib.suppress(*self.connection_errors), client.pipeline(transaction=False) as pipe:
                 for queue in queues:
-                    pipe.expire(self.global_keyprefix + queue, REPLIES_KEPT)
+                    pipe.expire(self.global_keyprefix + queue, self._kept(queue))
                 pipe.execute()
 
     def _limit_time_to_live(self, client: Any, queues: list[str]) -> None:
         """Have lists expire that have just begun. What was published is published, whatever happens here."""
-        passing = [queue for queue in queues if belongs_to_one_process(queue)]
+        passing = [queue for queue in queues if self._kept(queue)]
         if not passing:
             return
         with contextlib.suppress(*self.connection_errors):
@@ -169,13 +173,19 @@ class Channel(redis.Channel):
                 begun = [queue for queue, left in zip(passing, pipe.execute(), strict=True) if left == _FOR_EVER]
             self._let_expire(client, begun)
 
+    def _kept(self, queue: str) -> int:
+        """Seconds for which what waits in the queue is kept; 0 is for ever."""
+        if is_durable_reply(queue):
+            return int(self.durable_retention)
+        return REPLIES_KEPT if belongs_to_one_process(queue) else 0
+
     def _do_restore_message(
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
     ) -> None:
         """What a dead owner held is given back into a list that nobody may ever read."""
         super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)
-        if not exchange and belongs_to_one_process(routing_key):
-            pipe.expire(self.global_keyprefix + routing_key, REPLIES_KEPT)
+        if not exchange and self._kept(routing_key):
+            pipe.expire(self.global_keyprefix + routing_key, self._kept(routing_key))
 
 
 class Transport(redis.Transport):

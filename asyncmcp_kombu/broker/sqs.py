@@ -77,6 +77,19 @@ class Channel(SQS.Channel):
 
     # --- queues ---
 
+    def _new_queue(self, queue: str, **kwargs: Any) -> str:
+        """As Kombu's, which drops a queue's arguments: here the time to live of messages is the queue's retention."""
+        lifetime = (kwargs.get("arguments") or {}).get("x-message-ttl")
+        if lifetime is None:
+            return super()._new_queue(queue, **kwargs)
+        try:
+            return self._resolve_queue_url(queue)
+        except DoesNotExistQueueException:
+            name = self.canonical_queue_name(queue)
+            retention = {"MessageRetentionPeriod": str(lifetime // 1000)}
+            made = self._create_queue(name, {"VisibilityTimeout": str(self.visibility_timeout), **retention})
+            return self._queue_cache.setdefault(name, made["QueueUrl"])
+
     def _update_queue_cache(self, queue_name_prefix: str) -> None:
         """Kombu lists all queues whenever a channel opens; names are resolved one by one here, when needed."""
         for name, queue in self.predefined_queues.items():

@@ -55,7 +55,7 @@ def sightings(client: Any, topology: Topology) -> Iterator[Sighting]:
         for name, url in sorted(urls.items()):
             kind = topology.kind_of(name)
             if kind is not None:
-                sighting = _look_at(client, name, url, owned=kind in ("reply", "control"))
+                sighting = _look_at(client, name, url, owned=kind in ("reply", "control", "durable"))
                 if sighting is not None:
                     yield sighting
     except ClientError as error:

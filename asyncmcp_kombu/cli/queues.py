@@ -76,7 +76,7 @@ def list_queues(
     for column in ("queue", "kind", "waiting", "owner seen"):
         table.add_column(column, justify="right" if column == "waiting" else "left", no_wrap=True)
     for info in found:
-        seen = "" if info.kind not in ("reply", "control") else _ago(info.last_seen)
+        seen = "" if info.kind not in ("reply", "durable", "control") else _ago(info.last_seen)
         table.add_row(info.name, info.kind, str(info.messages), f"{seen}, abandoned" if info.abandoned else seen)
     Console(highlight=False, width=max(out.width, _WIDTH)).print(table)
     if any(info.abandoned for info in found):
@@ -96,8 +96,13 @@ def prune_queues(
         ),
     ] = _OLDER_THAN,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    durable: Annotated[
+        bool, typer.Option("--durable", help="Also delete the durable reply queues of clients that stayed away.")
+    ] = False,
 ) -> None:
     """Delete reply and control queues whose owner died, with all that waits in them and their subscriptions.
+
+    A durable reply queue waits for its client to come back, and stays unless [bold]--durable[/] is given.
 
     On SQS also removes subscriptions to the server's topics whose queue is gone.
 
@@ -107,7 +112,7 @@ def prune_queues(
     """
     silent_for = seconds(older_than)
     with _connected(server, broker_url) as (connection, topology):
-        deleted = prune(connection, topology, silent_for, dry_run=dry_run)
+        deleted = prune(connection, topology, silent_for, dry_run=dry_run, durable=durable)
     for name in deleted:
         out.print(name, markup=False, soft_wrap=True)
     done = "would be deleted" if dry_run else "deleted"

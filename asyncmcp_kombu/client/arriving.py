@@ -7,10 +7,11 @@ import time
 from contextlib import suppress
 
 import anyio
+import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
-from mcp_types.jsonrpc import jsonrpc_message_adapter
+from mcp_types.jsonrpc import JSONRPCError, jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from asyncmcp_kombu.broker.threads import wait_for
@@ -18,8 +19,9 @@ from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox
 from asyncmcp_kombu.client.ordering import Ordering
 from asyncmcp_kombu.client.session import Session
+from asyncmcp_kombu.client.wire_ids import WireIds
 from asyncmcp_kombu.envelope import CLOSE_STREAM, Envelope
-from asyncmcp_kombu.errors import BrokerError, EnvelopeError
+from asyncmcp_kombu.errors import BrokerError, ClientSuperseded, EnvelopeError
 from asyncmcp_kombu.topology import EVERYONE
 
 
@@ -31,10 +33,12 @@ class Arriving:
         mailbox: Mailbox,
         session: Session,
         listening: Listening,
-        arrivals: MemoryObjectReceiveStream[Envelope],
+        arrivals: MemoryObjectReceiveStream[Envelope | ClientSuperseded],
         into_session: MemoryObjectSendStream[SessionMessage | Exception],
         ordering: Ordering,
+        wire_ids: WireIds | None = None,
     ) -> None:
+        self._wire_ids = wire_ids
         self._ordering = ordering
         self._mailbox, self._session, self._listening = mailbox, session, listening
         self._arrivals, self._into_session = arrivals, into_session
@@ -50,14 +54,30 @@ class Arriving:
             while True:
                 deadline = ordering.next_deadline()
                 patience = math.inf if deadline is None else max(0.0, deadline - time.monotonic())
-                arrived: Envelope | None = None
+                arrived: Envelope | ClientSuperseded | None = None
                 with anyio.move_on_after(patience):
                     arrived = await self._arrivals.receive()
+                if isinstance(arrived, ClientSuperseded):
+                    await self._end(arrived)
+                    return
                 if arrived is not None and arrived.audience == EVERYONE:
                     await self._pass_on_event(arrived)
                     continue
+                if arrived is not None and self._wire_ids is not None:
+                    arrived = self._wire_ids.incoming(arrived)
+                    if arrived is None:  # about a request of another process, or one that is over
+                        continue
                 for envelope in (arrived and ordering.accept(arrived)) or ordering.overdue():
                     await self._pass_on(envelope)
+
+    async def _end(self, error: ClientSuperseded) -> None:
+        """The session is over: each open request fails with the reason, later ones are refused."""
+        self._session.ended = error
+        await anyio.to_thread.run_sync(self._mailbox.close)  # before anybody acts upon it
+        unanswered = [] if self._wire_ids is None else self._wire_ids.unanswered()
+        for request_id in unanswered:
+            failed = JSONRPCError(jsonrpc="2.0", id=request_id, error=error.error_data())
+            await self._into_session.send(SessionMessage(failed))
 
     async def _pass_on(self, envelope: Envelope) -> None:
         if envelope.method == CLOSE_STREAM:

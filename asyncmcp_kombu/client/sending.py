@@ -18,6 +18,7 @@ from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox
 from asyncmcp_kombu.client.ordering import Ordering
 from asyncmcp_kombu.client.session import Session
+from asyncmcp_kombu.client.wire_ids import WireIds
 from asyncmcp_kombu.envelope import Envelope, compose
 from asyncmcp_kombu.errors import AsyncMcpError, MessageTooLarge
 from asyncmcp_kombu.topology import EVERYONE
@@ -28,19 +29,29 @@ logger = logging.getLogger(__name__)
 class QueueWriteStream:
     """What the SDK writes to: `send` returns when the broker has accepted the message."""
 
-    def __init__(self, mailbox: Mailbox, session: Session, listening: Listening, ordering: Ordering) -> None:
-        self._ordering = ordering
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        session: Session,
+        listening: Listening,
+        ordering: Ordering,
+        wire_ids: WireIds | None = None,
+    ) -> None:
+        self._ordering, self._wire_ids = ordering, wire_ids
         self._mailbox, self.session, self._listening = mailbox, session, listening
         self._closed = False
 
     async def send(self, item: SessionMessage, /) -> None:
-        """Raises MessageTooLarge, PublishError or BrokerUnreachable when a request was not accepted.
+        """Raises MessageTooLarge, PublishError or BrokerUnreachable when a request was not accepted, ClientSuperseded
+        when a newer process has opened the durable client.
 
         Nobody waits for a notification, nor for the acceptance of an answer: their trouble is logged, and an
         answer that is too large is replaced by an error that says so.
         """
         if self._closed:
             raise anyio.ClosedResourceError
+        if self.session.ended is not None:
+            raise self.session.ended
         message = item.message.model_dump(by_alias=True, exclude_unset=True, mode="json")
         if isinstance(item.message, JSONRPCRequest):
             await self._request(message)
@@ -79,7 +90,7 @@ class QueueWriteStream:
 
     def _envelope(self, message: dict[str, Any], expires_at: float | None = None) -> Envelope:
         return compose(
-            message,
+            message if self._wire_ids is None else self._wire_ids.outgoing(message),
             client_id=self.session.client_id,
             session_id=self.session.session_id,
             reply_to=self._mailbox.reply_to,

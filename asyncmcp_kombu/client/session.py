@@ -10,6 +10,7 @@ from mcp.shared.dispatcher import coerce_request_id
 from mcp_types import PROTOCOL_VERSION_META_KEY, RequestId
 
 from asyncmcp_kombu.envelope import Envelope
+from asyncmcp_kombu.errors import AsyncMcpError
 from asyncmcp_kombu.topology import Topology, queue_name_of
 
 _REMEMBERED = 1_024
@@ -26,6 +27,8 @@ class Session:
         """Of the handshake versions: what the server said last, to be sent back with every message."""
         self.on_close_stream: Callable[[RequestId], None] | None = None
         """Set by a bridge: called with the request whose HTTP stream its handler wants closed."""
+        self.ended: AsyncMcpError | None = None
+        """Why nothing can be sent any more."""
         self._version: str | None = None
         self._initialize: RequestId | None = None
         self._asked: OrderedDict[RequestId, str] = OrderedDict()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from types import TracebackType
 from typing import Any
 
 import anyio
@@ -21,36 +23,162 @@ from pydantic import SecretStr
 
 from asyncmcp_kombu.broker.connection import scheme_of
 from asyncmcp_kombu.broker.threads import call_soon
+from asyncmcp_kombu.client.address import Address, RepliesBy, check_client_id, own_address
 from asyncmcp_kombu.client.arriving import Arriving
+from asyncmcp_kombu.client.earlier import EarlierAnswers, announcement
 from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox, close_mailbox, open_mailbox
 from asyncmcp_kombu.client.ordering import Ordering
 from asyncmcp_kombu.client.sending import QueueWriteStream
 from asyncmcp_kombu.client.session import Session
+from asyncmcp_kombu.client.wire_ids import WireIds
 from asyncmcp_kombu.envelope import Envelope
+from asyncmcp_kombu.errors import BrokerUnreachable, ClientSuperseded, ConfigurationError
 from asyncmcp_kombu.settings import Settings
 from asyncmcp_kombu.topology import Topology, new_client_id
 
 
 def kombu_client(
-    broker_url: str | None = None, *, server: str | None = None, settings: Settings | None = None
-) -> AbstractAsyncContextManager[TransportStreams]:
+    broker_url: str | None = None,
+    *,
+    server: str | None = None,
+    client_id: str | None = None,
+    durable: bool = False,
+    replies: RepliesBy = "queue",
+    settings: Settings | None = None,
+) -> KombuTransport:
     """A transport for `mcp.Client` (or `ClientSession`) to the server of that name.
 
     Args:
         broker_url: `sqs://…`, `amqp://…`, `redis://…` or `memory://`; default: ASYNCMCP_BROKER_URL.
         server: the server's name, after which its queues are named; default: ASYNCMCP_SERVER, or `workers`.
+        client_id: who this client is, to those who share its results and when it comes back; at most 64 letters,
+            digits, `-` and `_`. Default: a fresh unguessable one. See docs/durable-clients.md on choosing one.
+        durable: keep the reply queue when the client ends or dies, so that answers wait there until it comes back.
+            Needs a `client_id`, under which one process at a time may be connected: a newer one takes over.
+        replies: `queue` (the client's own reply queue) or `fanout` (the server's fan-out exchange, where others may
+            hear them, too: `kombu_audience`).
         settings: everything else; default: from the environment.
 
-    Entering creates the request queue and a temporary reply queue where they are missing. Exiting deletes the
-    reply queue with the last session of the process that uses it, takes less than a second, and leaves no
-    thread. A request that is cancelled while it is sent may still be carried out.
+    Entering creates the request queue and the reply queue where they are missing. Exiting deletes a reply queue
+    that is not durable with the last session of the process that uses it, takes less than a second, and leaves no
+    thread. A request that is cancelled while it is sent may still be carried out. A transport can be entered once.
 
     Raises:
-        ConfigurationError: the URL's scheme or a name cannot be used (at once).
+        ConfigurationError: the URL's scheme, a name or an id cannot be used, or `durable` stands without an id (at
+            once).
         BrokerUnreachable: the broker cannot be reached (on entering, and from any later send).
         MessageTooLarge, PublishError: from the call whose message was refused.
+        ClientSuperseded: a newer process has opened this durable client (from its calls, open and later).
     """
+    chosen = chosen_settings(settings, broker_url, server)
+    topology = Topology(chosen.server, chosen.prefix)
+    if replies not in ("queue", "fanout"):
+        raise ConfigurationError(f"replies={replies!r}: 'queue' or 'fanout' is expected")
+    if durable and client_id is None:
+        raise ConfigurationError("durable=True needs a client_id: the name by which the client finds its queue again")
+    if client_id is not None:
+        check_client_id(client_id)
+    identity = new_client_id() if client_id is None else client_id
+    own = client_id is not None or replies == "fanout"
+    address = own_address(topology, chosen, identity, durable=durable, replies=replies) if own else None
+    return KombuTransport(chosen, topology, identity, address, named=client_id is not None)
+
+
+class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
+    """What `kombu_client` gives: enter it, or let `mcp.Client` do so.
+
+    Attributes:
+        client_id: as given, or as generated.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        topology: Topology,
+        client_id: str,
+        address: Address | None,
+        *,
+        named: bool,
+    ) -> None:
+        self.client_id = client_id
+        self._settings, self._topology, self._address, self._named = settings, topology, address, named
+        self._earlier: EarlierAnswers | None = None
+        if address is not None and address.durable:
+            self._earlier = EarlierAnswers((settings.broker_url.get_secret_value(), address.queue.name))
+        self._connection = self._connected()
+
+    @property
+    def answers(self) -> EarlierAnswers:
+        """Answers to requests of this durable client's former processes.
+
+        Raises:
+            ConfigurationError: the client is not durable, so that none wait.
+        """
+        if self._earlier is None:
+            raise ConfigurationError("answers wait for a client with client_id=… and durable=True only")
+        return self._earlier
+
+    async def __aenter__(self) -> TransportStreams:
+        return await self._connection.__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool | None:
+        return await self._connection.__aexit__(exc_type, exc_val, exc_tb)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncGenerator[TransportStreams]:
+        session, listening, ordering = Session(self.client_id, self._topology), Listening(), Ordering()
+        into_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
+        deliver, arrivals = anyio.create_memory_object_stream[Envelope | ClientSuperseded](math.inf)
+        soon, earlier = call_soon(), self._earlier
+        wire_ids = WireIds() if self._named else None
+        announce = None
+        if earlier is not None and wire_ids is not None:
+            earlier.open(wire_ids.incarnation, soon, partial(_hand_over, deliver))
+            announce = announcement(self.client_id, wire_ids.incarnation)
+        try:
+            mailbox = await _open(partial(self._open_mailbox, announce))
+        except BaseException:
+            if earlier is not None:
+                earlier.close(BrokerUnreachable("the durable client could not be connected"))
+            raise
+        try:
+            if earlier is not None:
+                earlier.take_over()
+            mailbox.join(session.client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
+            async with deliver, read, anyio.create_task_group() as tasks:
+                arriving = Arriving(mailbox, session, listening, arrivals, into_session, ordering, wire_ids)
+                tasks.start_soon(arriving.run)
+                try:
+                    yield read, QueueWriteStream(mailbox, session, listening, ordering, wire_ids)
+                finally:
+                    tasks.cancel_scope.cancel()
+        finally:
+            mailbox.leave(session.client_id)
+            if earlier is not None:
+                earlier.close(BrokerUnreachable("the durable client is not connected any more"))
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(close_mailbox, mailbox)
+
+    def _open_mailbox(self, announce: Envelope | None) -> Mailbox:
+        if self._address is None:
+            return open_mailbox(self._settings, self._topology)
+        mailbox = Mailbox(self._settings, self._topology, self._address, self._earlier)
+        try:
+            mailbox.open(announce)
+        except BaseException:
+            mailbox.close()
+            raise
+        return mailbox
+
+
+def chosen_settings(settings: Settings | None, broker_url: str | None, server: str | None) -> Settings:
+    """The settings with what was given besides. Raises ConfigurationError when the URL's scheme cannot be used."""
     chosen = settings or Settings()
     update: dict[str, Any] = {}
     if broker_url is not None:
@@ -59,37 +187,16 @@ def kombu_client(
         update["server"] = server
     chosen = chosen.model_copy(update=update)
     scheme_of(chosen.broker_url.get_secret_value())
-    return _connected(chosen, Topology(chosen.server, chosen.prefix))
+    return chosen
 
 
-@asynccontextmanager
-async def _connected(settings: Settings, topology: Topology) -> AsyncGenerator[TransportStreams]:
-    session, listening, ordering = Session(new_client_id(), topology), Listening(), Ordering()
-    into_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
-    deliver, arrivals = anyio.create_memory_object_stream[Envelope](math.inf)
-    soon = call_soon()
-    mailbox = await _open(settings, topology)
-    try:
-        mailbox.join(session.client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
-        async with deliver, read, anyio.create_task_group() as tasks:
-            tasks.start_soon(Arriving(mailbox, session, listening, arrivals, into_session, ordering).run)
-            try:
-                yield read, QueueWriteStream(mailbox, session, listening, ordering)
-            finally:
-                tasks.cancel_scope.cancel()
-    finally:
-        mailbox.leave(session.client_id)
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(close_mailbox, mailbox)
-
-
-async def _open(settings: Settings, topology: Topology) -> Mailbox:
+async def _open(open_it: Callable[[], Mailbox]) -> Mailbox:
     """The mailbox, opened in a thread; when this is cancelled meanwhile, the thread closes it again."""
     opened: list[Mailbox] = []
     abandoned, settled = threading.Event(), threading.Lock()
 
     def work() -> None:
-        mailbox = open_mailbox(settings, topology)
+        mailbox = open_it()
         with settled:
             opened.append(mailbox)
             if not abandoned.is_set():
@@ -108,8 +215,10 @@ async def _open(settings: Settings, topology: Topology) -> Mailbox:
     return opened[0]
 
 
-def _hand_over(deliver: MemoryObjectSendStream[Envelope], envelope: Envelope) -> None:
+def _hand_over(
+    deliver: MemoryObjectSendStream[Envelope | ClientSuperseded], arrived: Envelope | ClientSuperseded
+) -> None:
     try:
-        deliver.send_nowait(envelope)
+        deliver.send_nowait(arrived)
     except (anyio.BrokenResourceError, anyio.ClosedResourceError):
         return  # the session has ended

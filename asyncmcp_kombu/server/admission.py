@@ -14,7 +14,7 @@ from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.envelope import Envelope, parse
 from asyncmcp_kombu.errors import EnvelopeError, ReplyAddressRefused
 from asyncmcp_kombu.server.replies import Replies
-from asyncmcp_kombu.topology import Topology
+from asyncmcp_kombu.topology import Topology, is_client_id
 
 
 def admit(body: bytes | str, headers: Mapping[str, Any], topology: Topology, max_bytes: int) -> Envelope:
@@ -25,12 +25,23 @@ def admit(body: bytes | str, headers: Mapping[str, Any], topology: Topology, max
     """
     envelope = parse(body, headers, max_bytes=max_bytes)
     address = envelope.reply_to
-    if envelope.kind == "request" and (address is None or not topology.allows_reply_to(address)):
+    expects_answer = envelope.kind == "request" or address is not None
+    if expects_answer and not _may_answer(topology, address, envelope.client_id):
         raise ReplyAddressRefused(
-            f"reply address {address!r}: a reply queue of this server is expected ({topology.reply('…')})",
+            f"reply address {address!r}: a reply queue of this server is expected ({topology.reply('…')}), or its "
+            f"exchange {topology.events} together with a ClientId",
             request_id=envelope.request_id,
         )
     return envelope
+
+
+def _may_answer(topology: Topology, address: object, client_id: object) -> bool:
+    """Whether the server writes to the address. What is fanned out is for one client, never for everyone."""
+    if not isinstance(address, str):
+        return False
+    if topology.fans_out(address):
+        return isinstance(client_id, str) and is_client_id(client_id)
+    return topology.allows_reply_to(address)
 
 
 def refuse(
@@ -38,7 +49,7 @@ def refuse(
 ) -> Future[None]:
     """Tell the sender, or keep the message; done when the broker has accepted that."""
     address = headers.get("ReplyTo")
-    if isinstance(address, str) and topology.allows_reply_to(address):
+    if isinstance(address, str) and _may_answer(topology, address, headers.get("ClientId")):
         sender = Envelope(
             body=b"",
             message={"id": error.request_id},

@@ -62,7 +62,12 @@ class Reception:
         def call(what: Callable[[], None]) -> None:
             soon(partial(self._calls.send_nowait, what))
 
-        self.publisher = Publisher(self.connect, retry_for=settings.publish_retry, max_bytes=settings.max_message_bytes)
+        self.publisher = Publisher(
+            self.connect,
+            retry_for=settings.publish_retry,
+            max_bytes=settings.max_message_bytes,
+            fan_out=topology.events,
+        )
         self._inbox = Inbox(
             self.connect,
             queues.request_queue(topology),

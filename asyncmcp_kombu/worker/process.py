@@ -60,7 +60,10 @@ class Process:
             return connect(url, settings)
 
         self.publisher = Publisher(
-            new_connection, retry_for=settings.publish_retry, max_bytes=settings.max_message_bytes
+            new_connection,
+            retry_for=settings.publish_retry,
+            max_bytes=settings.max_message_bytes,
+            fan_out=served.topology.events,
         )
         self._back_channel = BackChannel(served.topology, new_connection, settings.max_message_bytes)
         self._lock = threading.Lock()

@@ -139,8 +139,8 @@ class TaskFleet(Fleet):
         self.start_worker(**options)
 
     @contextlib.asynccontextmanager
-    async def wire(self) -> AsyncGenerator[Wire]:
-        async with kombu_client(settings=self.settings) as (read, write):
+    async def wire(self, **options: Any) -> AsyncGenerator[Wire]:
+        async with kombu_client(settings=self.settings, **options) as (read, write):
             yield Wire(read, write)
 
     @contextlib.asynccontextmanager

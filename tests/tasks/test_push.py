@@ -21,8 +21,9 @@ def comparable(task: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in task.items() if key not in ("_meta", "resultType")}
 
 
-async def test_the_creator_is_told_without_asking_when_he_says_so(fleet: TaskFleet):
-    async with fleet.wire() as wire:
+@pytest.mark.parametrize("options", [{}, {"client_id": "teller-7f3a", "replies": "fanout"}], ids=["queue", "fanout"])
+async def test_the_creator_is_told_without_asking_when_he_says_so(fleet: TaskFleet, options: Any):
+    async with fleet.wire(**options) as wire:
         task_id = await wire.start("steps", {"steps": 2, "pause": 0.2}, push=True)
         assert (await wire.pushed(task_id))["status"] == "working"
         pushed = await wire.pushed(task_id, "completed")
@@ -42,8 +43,9 @@ async def acknowledged(wire: Wire, task_ids: list[str], **options: Any) -> tuple
     return subscription, await wire.next(fits)
 
 
-async def test_who_listens_is_told_what_tasks_get_would_say(fleet: TaskFleet, tmp_path: Path):
-    async with fleet.wire() as creator, fleet.wire() as listener:
+@pytest.mark.parametrize("options", [{}, {"client_id": "hearer-7f3a", "replies": "fanout"}], ids=["queue", "fanout"])
+async def test_who_listens_is_told_what_tasks_get_would_say(fleet: TaskFleet, tmp_path: Path, options: Any):
+    async with fleet.wire() as creator, fleet.wire(**options) as listener:
         task_id = await creator.start("asks", {"mark": str(tmp_path / "mark")})
         subscription, answer = await acknowledged(listener, [task_id, "unknown"])
         assert answer["params"]["notifications"] == {"taskIds": [task_id], "toolsListChanged": True}

@@ -20,6 +20,7 @@ FIELDS = {
     "max_message_bytes": "2048",
     "max_attempts": "1",
     "publish_retry": "0.5",
+    "durable_retention": "86400",
     "task_ttl": "60.0",
     "task_poll_interval": "0.5",
     "task_inline_budget": "2.0",

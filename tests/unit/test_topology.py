@@ -12,6 +12,7 @@ from asyncmcp_kombu.topology import (
     LONGEST_NAME,
     Topology,
     belongs_to_one_process,
+    is_durable_reply,
     new_client_id,
     new_worker_id,
     queue_name_of,
@@ -206,3 +207,20 @@ def test_every_server_allows_its_own_reply_queues_and_no_queue_of_its_own(server
     assert topology.allows_reply_to(topology.reply(client_id))
     own = [topology.requests, topology.jobs, topology.dead, topology.events, topology.control]
     assert not any(topology.allows_reply_to(name) for name in own)
+
+
+def test_a_durable_reply_queue_is_a_kind_of_its_own_that_outlives_its_process():
+    topology = Topology("workers")
+    queue = topology.durable_reply("billing-host-1")
+    assert queue == "asyncmcp-workers-reply-durable-billing-host-1"
+    assert topology.kind_of(queue) == topology.kind_of(topology.durable_audience("log")) == "durable"
+    assert topology.allows_reply_to(queue)
+    assert is_durable_reply(queue)
+    assert not belongs_to_one_process(queue)
+    assert not is_durable_reply(topology.reply("ab12"))
+
+
+@pytest.mark.parametrize("client_id", ["", "*", "a b", "é", "x" * 50, "x-requests", "reply-x", "audience-x", "a.b"])
+def test_a_client_id_that_cannot_name_a_queue_is_refused(client_id: str):
+    with pytest.raises(ConfigurationError, match="durable queue"):
+        Topology("workers").durable_reply(client_id)

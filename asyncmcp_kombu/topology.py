@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from asyncmcp_kombu.errors import ConfigurationError
@@ -49,6 +49,52 @@ def queue_name_of(address: str) -> str:
         return urlsplit(address).path.rpartition("/")[2] if "://" in address else address
     except ValueError:  # no URL either; no queue has such a name
         return address
+
+
+def control_queue(control: str) -> str:
+    """A new queue for one process of a server with that control exchange."""
+    return f"{control}-{new_worker_id()}"
+
+
+def is_topic(address: str) -> bool:
+    """Whether a reply address is an SNS topic's ARN rather than a queue."""
+    return address.startswith("arn:") and address.split(":")[2:3] == ["sns"]
+
+
+class Routes(Protocol):
+    """Where the messages of one server travel: to queues named after it (`Topology`), or known by URL (`sqs/routes.py`).
+
+    `dead`, `control` and `events` may be None: then a message that nobody can be told about is only logged,
+    cancellations come on the request queue, and a subscription's events with its own answers.
+    """
+
+    @property
+    def server(self) -> str: ...
+    @property
+    def requests(self) -> str: ...
+    @property
+    def dead(self) -> str | None: ...
+    @property
+    def control(self) -> str | None: ...
+    @property
+    def events(self) -> str | None: ...
+    @property
+    def replies(self) -> str:
+        """What is expected as a reply address, for an error's text."""
+        ...
+
+    def reply_route(self, address: str | None, delivered_to: str | None = None) -> str | None:
+        """Where to publish what is for a reply address, a queue or a topic's ARN; None when that is not allowed.
+
+        Args:
+            address: as the client gave it, or None when it gave none.
+            delivered_to: URL of the queue that the client's message came from, on SQS.
+        """
+        ...
+
+    def new_inbox(self) -> str | None:
+        """Name of a queue for answers to what the server asks a client; None when they come as requests do."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +151,18 @@ class Topology:
         """The reply queue of one client process."""
         return f"{self.prefix}{self.server}-reply-{client_id}"
 
+    @property
+    def replies(self) -> str:
+        """What a reply address looks like."""
+        return f"a reply queue of this server ({self.reply('…')})"
+
+    def new_inbox(self) -> str:
+        """Name of a queue for answers to what the server asks a client."""
+        return self.reply(new_client_id())
+
     def control_queue(self, worker_id: str) -> str:
         """Where one worker process hears what is published to the control exchange."""
-        return f"{self.prefix}{self.server}-control-{worker_id}"
+        return f"{self.control}-{worker_id}"
 
     def kind_of(self, queue_name: str) -> QueueKind | None:
         """What the queue is to this server; None when it is another server's, or nobody's.
@@ -132,7 +187,23 @@ class Topology:
         A URL is reduced to the queue's name, which the broker resolves in the worker's own account: nobody
         can make a worker write into another queue or account.
         """
-        name, stem = queue_name_of(address), self.reply("")
+        return self._is_reply(queue_name_of(address))
+
+    def reply_route(self, address: str | None, delivered_to: str | None = None) -> str | None:
+        """The reply queue's name; or the ARN of a topic, named as reply queues are, of the request queue's account.
+
+        See `Routes.reply_route`.
+        """
+        if address is None:
+            return None
+        if is_topic(address):
+            _, _, _, _, account, name = (address.split(":") + [""] * 6)[:6]
+            own = urlsplit(delivered_to or "").path.strip("/").partition("/")[0]
+            return address if account and account == own and self._is_reply(name) else None
+        return queue_name_of(address) if self.allows_reply_to(address) else None
+
+    def _is_reply(self, name: str) -> bool:
+        stem = self.reply("")
         return (
             name.startswith(stem)
             and len(name) > len(stem)

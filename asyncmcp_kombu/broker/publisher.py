@@ -11,7 +11,7 @@ import logging
 import queue as queues
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import groupby
@@ -22,8 +22,9 @@ from kombu.messaging import Producer
 
 from asyncmcp_kombu.broker import exchanges
 from asyncmcp_kombu.broker.connection import establish
-from asyncmcp_kombu.envelope import MAX_BYTES, Envelope, Headers
+from asyncmcp_kombu.envelope import MAX_BYTES, Envelope, Headers, with_own
 from asyncmcp_kombu.errors import AsyncMcpError, BrokerUnreachable, MessageTooLarge, PublishError
+from asyncmcp_kombu.topology import EVERYONE, is_topic
 
 logger = logging.getLogger(__name__)
 
@@ -51,12 +52,18 @@ class Publisher:
         retry_for: seconds for which a message is tried again while the broker is away, counted from
             `publish`; 0 tries once more over a fresh connection and then fails.
         max_bytes: the largest body and attributes that are sent.
+        attributes: sent with every envelope, besides its own.
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], *, retry_for: float = 0.0, max_bytes: int = MAX_BYTES
+        self,
+        connect: Callable[[], Connection],
+        *,
+        retry_for: float = 0.0,
+        max_bytes: int = MAX_BYTES,
+        attributes: Mapping[str, str] | None = None,
     ) -> None:
-        self._connect = connect
+        self._connect, self._attributes = connect, dict(attributes or {})
         self._retry_for, self._max_bytes = retry_for, max_bytes
         self._orders: queues.SimpleQueue[_Order | None] = queues.SimpleQueue()
         self._connection: Connection | None = None
@@ -68,13 +75,15 @@ class Publisher:
         self._thread: threading.Thread | None = None
 
     def publish(self, queue: str, envelope: Envelope) -> Future[None]:
-        """Send an envelope; the future is done when the broker has accepted it.
+        """Send an envelope to a queue, or to an SNS topic by its ARN; done when the broker has accepted it.
 
         Its exception is one of: MessageTooLarge, QueueNotFound (on SQS; RabbitMQ drops a message for a queue
         that does not exist, Redis makes the list), PublishError (refused), BrokerUnreachable (not accepted, or
         not known to be).
         """
-        return self.publish_raw(queue, envelope.body, envelope.headers())
+        if is_topic(queue):
+            return self.publish_to(queue, replace(envelope, audience=envelope.client_id or EVERYONE))
+        return self.publish_raw(queue, envelope.body, self._headers(envelope))
 
     def publish_raw(self, queue: str, body: bytes, headers: Headers) -> Future[None]:
         """Like `publish`, for a body that is no envelope (a dead letter)."""
@@ -91,7 +100,10 @@ class Publisher:
         audience = envelope.audience or envelope.client_id
         if not audience:
             raise ValueError("an envelope for an exchange needs an audience: a client id, or EVERYONE")
-        return self._hand_over(exchange, audience, envelope.body, replace(envelope, audience=audience).headers())
+        return self._hand_over(exchange, audience, envelope.body, self._headers(replace(envelope, audience=audience)))
+
+    def _headers(self, envelope: Envelope) -> Headers:
+        return envelope.headers() if not self._attributes else with_own(envelope.headers(), self._attributes)
 
     def _hand_over(self, exchange: str, routing_key: str, body: bytes, headers: Headers) -> Future[None]:
         done: Future[None] = Future()

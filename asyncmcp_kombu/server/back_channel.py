@@ -96,7 +96,7 @@ class BackChannel:
 class _ToClient:
     """The stream into which the SDK writes what goes to the client."""
 
-    def __init__(self, send: Send, address: str) -> None:
+    def __init__(self, send: Send, address: str | None) -> None:
         self._send, self._address = send, address
 
     async def send(self, item: SessionMessage, /) -> None:

@@ -56,13 +56,18 @@ def control_queue(control: str) -> str:
     return f"{control}-{new_worker_id()}"
 
 
+def is_queue_url(name: str) -> bool:
+    """Whether a queue is known by its URL, as SQS', rather than by name."""
+    return "://" in name
+
+
 def is_topic(address: str) -> bool:
     """Whether a reply address is an SNS topic's ARN rather than a queue."""
     return address.startswith("arn:") and address.split(":")[2:3] == ["sns"]
 
 
 class Routes(Protocol):
-    """Where the messages of one server travel: to queues named after it (`Topology`), or known by URL (`sqs/routes.py`).
+    """Where the messages of one server travel: queues named after it (`Topology`) or known by URL (`sqs/routes.py`).
 
     `dead`, `control` and `events` may be None: then a message that nobody can be told about is only logged,
     cancellations come on the request queue, and a subscription's events with its own answers.

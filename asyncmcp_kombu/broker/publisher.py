@@ -11,6 +11,7 @@ import logging
 import queue as queues
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -42,6 +43,8 @@ class _Order(NamedTuple):
     headers: Headers
     done: Future[None]
     give_up_at: float
+    message_id: str
+    """The same each time it is sent, so that a FIFO queue takes it once."""
 
 
 class Publisher:
@@ -115,7 +118,7 @@ class Publisher:
                 done.set_exception(MessageTooLarge(size, self._max_bytes))
             else:
                 give_up_at = time.monotonic() + self._retry_for
-                self._orders.put(_Order(exchange, routing_key, body, headers, done, give_up_at))
+                self._orders.put(_Order(exchange, routing_key, body, headers, done, give_up_at, str(uuid.uuid4())))
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="asyncmcp-publisher", daemon=True)
                     self._thread.start()
@@ -232,6 +235,7 @@ class Publisher:
                 content_type="application/json",
                 content_encoding="utf-8",
                 delivery_mode=2,
+                message_id=order.message_id,
                 retry=False,
             )
         except AsyncMcpError as error:
@@ -273,7 +277,11 @@ def unreachable(error: Exception) -> BrokerUnreachable:
 
 def _virtual(channel: Any, order: _Order) -> dict[str, Any]:
     message = channel.prepare_message(
-        order.body, content_type="application/json", content_encoding="utf-8", headers=dict(order.headers)
+        order.body,
+        content_type="application/json",
+        content_encoding="utf-8",
+        headers=dict(order.headers),
+        properties={"message_id": order.message_id},
     )
     channel._inplace_augment_message(message, order.exchange, order.routing_key)
     return message

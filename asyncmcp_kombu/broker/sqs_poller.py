@@ -16,7 +16,9 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 logger = logging.getLogger(__name__)
 
 MOST = 10
-_LONGEST_PAUSE = 5.0
+LONGEST_PAUSE = 5.0
+SHORT_POLL_PAUSE = 0.1
+"""Seconds between polls that do not wait (`wait_time` 0), or they would be as many as the network allows."""
 
 
 class Poller:
@@ -25,6 +27,9 @@ class Poller:
     Args:
         receive: blocks in one long poll for at most that many messages and returns them.
         room: how many messages the consumer may take now.
+        most: how many messages one poll may bring, 10 at most.
+        longest_pause: seconds, the longest pause between two tries while SQS cannot be reached.
+        empty_pause: seconds after a poll that brought nothing; 0 where polls wait for messages.
         interruptions: counts how often polls were interrupted, to tell that from a failure.
         deliver: takes over received messages; must not block.
     """
@@ -36,7 +41,12 @@ class Poller:
         room: Callable[[], int],
         deliver: Callable[[list[dict[str, Any]]], None],
         interruptions: Callable[[], int],
+        *,
+        most: int = MOST,
+        longest_pause: float = LONGEST_PAUSE,
+        empty_pause: float = 0.0,
     ) -> None:
+        self._most, self._longest_pause, self._empty_pause = most, longest_pause, empty_pause
         self.queue = queue
         self._receive, self._room, self._deliver = receive, room, deliver
         self._interruptions = interruptions
@@ -70,7 +80,7 @@ class Poller:
                 continue
             interruptions = self._interruptions()
             try:
-                messages = self._receive(min(room, MOST))
+                messages = self._receive(min(room, self._most))
             except (BotoCoreError, ClientError, HTTPClientError, OSError) as error:
                 if self._stopped.is_set():
                     return
@@ -78,8 +88,10 @@ class Poller:
                     continue
                 logger.warning("cannot receive from %s, trying again in %.1f s: %s", self.queue, pause, error)
                 self._stopped.wait(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                pause = max(0.1, min(pause * 2, self._longest_pause))
                 continue
             pause = 0.1
             if messages:
                 self._deliver(messages)
+            elif self._empty_pause:
+                self._stopped.wait(self._empty_pause)

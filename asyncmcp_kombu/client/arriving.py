@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
+from typing import Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -14,6 +15,7 @@ from mcp_types.jsonrpc import jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from asyncmcp_kombu.broker.threads import wait_for
+from asyncmcp_kombu.client.dialect import Plain
 from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox
 from asyncmcp_kombu.client.ordering import Ordering
@@ -34,8 +36,9 @@ class Arriving:
         arrivals: MemoryObjectReceiveStream[Envelope],
         into_session: MemoryObjectSendStream[SessionMessage | Exception],
         ordering: Ordering,
+        dialect: Plain,
     ) -> None:
-        self._ordering = ordering
+        self._ordering, self._dialect = ordering, dialect
         self._mailbox, self._session, self._listening = mailbox, session, listening
         self._arrivals, self._into_session = arrivals, into_session
 
@@ -71,13 +74,17 @@ class Arriving:
                 await wait_for(self._mailbox.listen(self._session.client_id))
             except BrokerError as error:
                 await self._into_session.send(error)
-        await self._into_session.send(_to_session(envelope))
+        await self._into_session.send(_to_session(self._dialect.incoming(envelope)))
         for message in follows:
-            await self._into_session.send(SessionMessage(jsonrpc_message_adapter.validate_python(message)))
+            await self._send(message)
 
     async def _pass_on_event(self, envelope: Envelope) -> None:
         for message in self._listening.hears(envelope):
-            await self._into_session.send(SessionMessage(jsonrpc_message_adapter.validate_python(message)))
+            await self._send(message)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        restored = self._dialect.restored(message)
+        await self._into_session.send(SessionMessage(jsonrpc_message_adapter.validate_python(restored)))
 
 
 def _to_session(envelope: Envelope) -> SessionMessage | Exception:

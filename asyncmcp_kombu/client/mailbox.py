@@ -11,6 +11,8 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from kombu.connection import Connection
@@ -18,16 +20,23 @@ from kombu.connection import Connection
 from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.broker.connection import connect
 from asyncmcp_kombu.broker.exchanges import Binding
-from asyncmcp_kombu.broker.inbox import Inbox
+from asyncmcp_kombu.broker.inbox import Inbox, OnMessage
+from asyncmcp_kombu.broker.misdirected import pass_on
 from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.envelope import Envelope, compose, parse
-from asyncmcp_kombu.errors import EnvelopeError
+from asyncmcp_kombu.errors import BrokerError, EnvelopeError
 from asyncmcp_kombu.settings import Settings
-from asyncmcp_kombu.topology import EVERYONE, Topology, new_client_id
+from asyncmcp_kombu.topology import EVERYONE, Routes, Topology, new_client_id
 
 logger = logging.getLogger(__name__)
 
 Deliver = Callable[[Envelope], None]
+Claim = Callable[[Envelope], str | None]
+"""Says which session a message is for, by its client id; None when another consumer of the queue may wait for it."""
+
+
+_UNBINDING = 2.0
+"""Seconds for which closing waits for a binding to be undone."""
 
 
 class _Key(NamedTuple):
@@ -36,34 +45,40 @@ class _Key(NamedTuple):
     max_message_bytes: int
 
 
+def _echoed(envelope: Envelope) -> str:
+    return envelope.client_id or ""
+
+
 class Mailbox:
     """Opened by the first session, closed by the last; see `open_mailbox` and `close_mailbox`."""
 
-    def __init__(self, settings: Settings, topology: Topology) -> None:
-        self.reply_to = topology.reply(new_client_id())
-        self._topology, self._max_bytes = topology, settings.max_message_bytes
+    def __init__(
+        self,
+        routes: Routes,
+        *,
+        reply_to: str | None,
+        inbox: Callable[[OnMessage], Inbox],
+        publisher: Publisher,
+        max_bytes: int,
+        claim: Claim = _echoed,
+    ) -> None:
+        """Args: reply_to: what servers are told; inbox: makes the inbox for the queue that this leads to."""
+        self.reply_to, self._routes, self._max_bytes = reply_to, routes, max_bytes
+        self._inbox, self._publisher, self._claim = inbox(self._on_message), publisher, claim
         self._sessions: dict[str, Deliver] = {}
-        self._events = Binding(topology.events, EVERYONE)
+        self._events = None if routes.events is None else Binding(routes.events, EVERYONE)
         self._listeners: set[str] = set()
         self._bound: Future[None] | None = None
         self._lock = threading.Lock()
 
-        def new_connection() -> Connection:
-            return connect(settings.broker_url.get_secret_value(), settings)
-
-        self._inbox = Inbox(
-            new_connection,
-            queues.reply_queue(self.reply_to),
-            self._on_message,
-            also=(queues.request_queue(topology),),
-        )
-        self._publisher = Publisher(new_connection, max_bytes=settings.max_message_bytes)
-
     def open(self) -> None:
         self._inbox.start()
 
-    def close(self) -> None:
+    def close(self, unbind: Binding | None = None) -> None:
         self._publisher.close()
+        if unbind is not None:
+            with suppress(BrokerError, TimeoutError):
+                self._inbox.unbind(unbind).result(_UNBINDING)
         self._inbox.close()
 
     def join(self, client_id: str, deliver: Deliver) -> None:
@@ -79,11 +94,20 @@ class Mailbox:
         return self._publisher.publish(queue, envelope)
 
     def tell_everyone(self, envelope: Envelope) -> Future[None]:
-        """Publish to every process of the server, whichever holds what the message is about."""
-        return self._publisher.publish_to(self._topology.control, envelope)
+        """Publish to every process of the server, whichever holds what the message is about.
+
+        Where the server has no exchange for that it goes the way of requests.
+        """
+        if self._routes.control is None:
+            return self._publisher.publish(self._routes.requests, envelope)
+        return self._publisher.publish_to(self._routes.control, replace(envelope, audience=EVERYONE))
 
     def listen(self, client_id: str) -> Future[None]:
         """Have the session hear the server's events; done when the reply queue is bound to their exchange."""
+        if self._events is None:  # events come as a subscription's answers do
+            nothing: Future[None] = Future()
+            nothing.set_result(None)
+            return nothing
         with self._lock:
             self._listeners.add(client_id)
             if self._bound is None or (self._bound.done() and self._bound.exception() is not None):
@@ -94,7 +118,7 @@ class Mailbox:
         """The last session to stop unbinds the queue."""
         with self._lock:
             self._listeners.discard(client_id)
-            if not self._listeners and self._bound is not None:
+            if not self._listeners and self._bound is not None and self._events is not None:
                 self._bound = None
                 self._inbox.unbind(self._events)
 
@@ -105,6 +129,12 @@ class Mailbox:
         except EnvelopeError as error:
             logger.warning("dropped a message on %s: %s", self.reply_to, error)
             envelope = _instead_of_response(headers, error)
+        else:
+            owner = self._claim(envelope)
+            if owner is None:
+                pass_on(message)
+                return
+            envelope = replace(envelope, client_id=owner)
         if envelope is not None:
             for client_id in self._listening() if envelope.audience == EVERYONE else [envelope.client_id or ""]:
                 self._deliver(client_id, envelope)
@@ -165,11 +195,28 @@ def open_mailbox(settings: Settings, topology: Topology) -> Mailbox:
                 mailbox, users = _open[key]
                 _open[key] = (mailbox, users + 1)
                 return mailbox
-        mailbox = Mailbox(settings, topology)
+        mailbox = _with_a_queue_of_its_own(settings, topology)
         mailbox.open()
         with _lock:
             _open[key] = (mailbox, 1)
         return mailbox
+
+
+def _with_a_queue_of_its_own(settings: Settings, topology: Topology) -> Mailbox:
+    name = topology.reply(new_client_id())
+
+    def new_connection() -> Connection:
+        return connect(settings.broker_url.get_secret_value(), settings)
+
+    return Mailbox(
+        topology,
+        reply_to=name,
+        inbox=lambda on_message: Inbox(
+            new_connection, queues.reply_queue(name), on_message, also=(queues.request_queue(topology),)
+        ),
+        publisher=Publisher(new_connection, max_bytes=settings.max_message_bytes),
+        max_bytes=settings.max_message_bytes,
+    )
 
 
 def close_mailbox(mailbox: Mailbox) -> None:

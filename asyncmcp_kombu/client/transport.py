@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from asyncmcp_kombu.broker.connection import scheme_of
 from asyncmcp_kombu.broker.threads import call_soon
 from asyncmcp_kombu.client.arriving import Arriving
+from asyncmcp_kombu.client.dialect import Plain
 from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox, close_mailbox, open_mailbox
 from asyncmcp_kombu.client.ordering import Ordering
@@ -64,48 +65,70 @@ def kombu_client(
 
 @asynccontextmanager
 async def _connected(settings: Settings, topology: Topology) -> AsyncGenerator[TransportStreams]:
-    session, listening, ordering = Session(new_client_id(), topology), Listening(), Ordering()
-    into_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
-    deliver, arrivals = anyio.create_memory_object_stream[Envelope](math.inf)
-    soon = call_soon()
-    mailbox = await _open(settings, topology)
+    mailbox = await opened(lambda: open_mailbox(settings, topology), close_mailbox)
     try:
-        mailbox.join(session.client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
-        async with deliver, read, anyio.create_task_group() as tasks:
-            tasks.start_soon(Arriving(mailbox, session, listening, arrivals, into_session, ordering).run)
-            try:
-                yield read, QueueWriteStream(mailbox, session, listening, ordering)
-            finally:
-                tasks.cancel_scope.cancel()
+        async with stream_pair(mailbox, Session(new_client_id(), topology)) as streams:
+            yield streams
     finally:
-        mailbox.leave(session.client_id)
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(close_mailbox, mailbox)
 
 
-async def _open(settings: Settings, topology: Topology) -> Mailbox:
+@asynccontextmanager
+async def stream_pair(
+    mailbox: Mailbox, session: Session, dialect: Plain | None = None, timeout: float = math.inf
+) -> AsyncGenerator[TransportStreams]:
+    """The streams of one session over an open mailbox; after `timeout` seconds they end."""
+    dialect, listening, ordering = dialect or Plain(), Listening(), Ordering()
+    into_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
+    deliver, arrivals = anyio.create_memory_object_stream[Envelope](math.inf)
+    soon = call_soon()
+    write = QueueWriteStream(mailbox, session, listening, ordering, dialect)
+    try:
+        mailbox.join(session.client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
+        async with deliver, read, anyio.create_task_group() as tasks:
+            tasks.start_soon(Arriving(mailbox, session, listening, arrivals, into_session, ordering, dialect).run)
+            if timeout < math.inf:
+                tasks.start_soon(_end_after, timeout, write, into_session)
+            try:
+                yield read, write
+            finally:
+                tasks.cancel_scope.cancel()
+    finally:
+        mailbox.leave(session.client_id)
+
+
+async def _end_after(
+    seconds: float, write: QueueWriteStream, into_session: MemoryObjectSendStream[SessionMessage | Exception]
+) -> None:
+    await anyio.sleep(seconds)
+    await write.aclose()
+    into_session.close()
+
+
+async def opened(open_it: Callable[[], Mailbox], close_it: Callable[[Mailbox], None]) -> Mailbox:
     """The mailbox, opened in a thread; when this is cancelled meanwhile, the thread closes it again."""
-    opened: list[Mailbox] = []
+    found: list[Mailbox] = []
     abandoned, settled = threading.Event(), threading.Lock()
 
     def work() -> None:
-        mailbox = open_mailbox(settings, topology)
+        mailbox = open_it()
         with settled:
-            opened.append(mailbox)
+            found.append(mailbox)
             if not abandoned.is_set():
                 return
-        close_mailbox(mailbox)
+        close_it(mailbox)
 
     try:
         await anyio.to_thread.run_sync(work)
     except BaseException:
         with settled:
             abandoned.set()
-            finished = list(opened)
+            finished = list(found)
         for mailbox in finished:
-            close_mailbox(mailbox)
+            close_it(mailbox)
         raise
-    return opened[0]
+    return found[0]
 
 
 def _hand_over(deliver: MemoryObjectSendStream[Envelope], envelope: Envelope) -> None:

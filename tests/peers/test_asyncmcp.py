@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -31,24 +32,36 @@ def topics(aws: Aws, requests: str, responses: str, *, raw: bool) -> tuple[str, 
     return to_server, to_client
 
 
-@pytest.mark.parametrize("head", [[], ["head"]], ids=["0.2.1", "head"])
-def test_its_sqs_client_and_our_server(aws: Aws, peer_client: Callable[..., dict[str, Any]], head: list[str]):
-    requests, responses = aws.queue("requests"), aws.queue("responses")
+def at_once(*runs: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+    with ThreadPoolExecutor() as threads:
+        return [each.result() for each in [threads.submit(run) for run in runs]]
+
+
+def test_its_sqs_clients_and_our_server(aws: Aws, peer_client: Callable[..., dict[str, Any]]):
+    requests = aws.queue("requests")
     with serving(aws, "sqs", requests):
-        report = peer_client(*head, "sqs", requests, responses)
-    assert {key: report[key] for key in EXPECTED} == EXPECTED
+        reports = at_once(
+            lambda: peer_client("sqs", requests, aws.queue("one")),
+            lambda: peer_client("head", "sqs", requests, aws.queue("two")),
+        )
+    for report in reports:
+        assert {key: report[key] for key in EXPECTED} == EXPECTED
     assert aws.depth(requests) == (0, 0)
 
 
-@pytest.mark.parametrize(("head", "raw"), [([], False), (["head"], True)], ids=["0.2.1", "head and raw"])
-def test_its_sns_client_and_our_server(
-    aws: Aws, peer_client: Callable[..., dict[str, Any]], head: list[str], raw: bool
-):
-    requests, responses = aws.queue("requests"), aws.queue("responses")
-    to_server, to_client = topics(aws, requests, responses, raw=raw)
+def test_its_sns_clients_and_our_server(aws: Aws, peer_client: Callable[..., dict[str, Any]]):
+    requests, to_server = aws.queue("requests"), aws.topic("to-server")
+    aws.subscribe(to_server, requests, raw=False)
+
+    def run(name: str, raw: bool, *head: str) -> dict[str, Any]:
+        own, topic = aws.queue(name), aws.topic(name)
+        aws.subscribe(topic, own, raw=raw)
+        return peer_client(*head, "sns", to_server, own, topic)
+
     with serving(aws, "sns", requests, ""):
-        report = peer_client(*head, "sns", to_server, responses, to_client)
-    assert {key: report[key] for key in EXPECTED} == EXPECTED
+        reports = at_once(lambda: run("one", False), lambda: run("two", True, "head"))
+    for report in reports:
+        assert {key: report[key] for key in EXPECTED} == EXPECTED
 
 
 FLEET = """
@@ -80,14 +93,16 @@ def test_its_clients_and_our_fleet(aws: Aws, peer_client: Callable[..., dict[str
     try:
         worker.ready()
         requests = aws.sqs.get_queue_url(QueueName=topology.requests)["QueueUrl"]
-        over_sqs = peer_client("sqs", requests, responses)
         to_server, to_client = aws.topic("peers-in"), aws.topic("peers-reply-asyncmcp")
         aws.subscribe(to_server, requests, raw=False)
-        aws.subscribe(to_client, responses, raw=False)
-        over_sns = peer_client("sns", to_server, responses, to_client)
+        own = aws.queue("peers-own")
+        aws.subscribe(to_client, own, raw=False)
+        reports = at_once(
+            lambda: peer_client("sqs", requests, responses), lambda: peer_client("sns", to_server, own, to_client)
+        )
     finally:
         worker.teardown()
-    for report in (over_sqs, over_sns):
+    for report in reports:
         assert sorted(report["tools"]) == ["echo", "slowly"]
         assert report["answers"] == ["hello", "again"]
         assert report["progress"] == [1, 2]
@@ -125,10 +140,9 @@ async def test_our_sqs_client_and_its_server(aws: Aws, peer_server: Any):
     assert aws.depth(responses) == (0, 0)
 
 
-@pytest.mark.parametrize("raw", [False, True], ids=["wrapped", "raw"])
-async def test_our_sns_client_and_its_server(aws: Aws, peer_server: Any, raw: bool):
+async def test_our_sns_client_and_its_server(aws: Aws, peer_server: Any):
     requests, responses = aws.queue("requests"), aws.queue("responses")
-    to_server, to_client = topics(aws, requests, responses, raw=raw)
+    to_server, to_client = topics(aws, requests, responses, raw=False)
     with peer_server("sns", requests):
         config = SnsSqsClientConfig(sqs_queue_url=responses, sns_topic_arn=to_server)
         async with sns_sqs_client(config, aws.sqs, aws.sns, to_client) as streams:

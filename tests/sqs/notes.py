@@ -52,8 +52,8 @@ def notes() -> Any:
     return lowlevel_of(server)
 
 
-async def serve_sqs(url: str) -> None:
-    app, config = notes(), SqsServerConfig(read_queue_url=url)
+async def serve_sqs(url: str, lease: str = "30") -> None:
+    app, config = notes(), SqsServerConfig(read_queue_url=url, visibility_timeout_seconds=int(lease))
     async with sqs_server(config, boto3.client("sqs")) as (read, write):
         print("ready", flush=True)
         await app.run(read, write, app.create_initialization_options())

@@ -24,6 +24,7 @@ EVERYONE = "*"
 
 QueueKind = Literal["requests", "jobs", "dead", "reply", "control"]
 _LEGAL = re.compile(r"[A-Za-z0-9_-]+")
+_QUESTION = re.compile(r"([0-9a-f]{32})\.[0-9a-f]{32}")
 _OF_ONE_PROCESS = re.compile(r".*-(reply|control)-(?!(.*-)?(requests|jobs|dead)$)[A-Za-z0-9_-]+")
 _ANOTHER_SERVERS = re.compile(r"(^|-)((requests|jobs|dead)$|(reply|control)-)")
 
@@ -31,6 +32,12 @@ _ANOTHER_SERVERS = re.compile(r"(^|-)((requests|jobs|dead)$|(reply|control)-)")
 def new_client_id() -> str:
     """An unguessable client id: 128 random bits as 32 hexadecimal digits."""
     return secrets.token_hex(CLIENT_ID_LENGTH // 2)
+
+
+def new_question(inbox: str | None) -> str:
+    """An unguessable id for what a server asks a client; it says to which inbox the answer goes."""
+    owner = (inbox or "").rpartition("-reply-")[2]
+    return f"{owner}.{new_client_id()}" if owner else new_client_id()
 
 
 def new_worker_id() -> str:
@@ -101,6 +108,10 @@ class Routes(Protocol):
         """Name of a queue for answers to what the server asks a client; None when they come as requests do."""
         ...
 
+    def inbox_of(self, question: object) -> str | None:
+        """The inbox of the process that asked, by the id of its question, for clients that answer as they ask."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
@@ -164,6 +175,11 @@ class Topology:
     def new_inbox(self) -> str:
         """Name of a queue for answers to what the server asks a client."""
         return self.reply(new_client_id())
+
+    def inbox_of(self, question: object) -> str | None:
+        """See `Routes.inbox_of`."""
+        found = _QUESTION.fullmatch(question) if isinstance(question, str) else None
+        return None if found is None else self.reply(found[1])
 
     def control_queue(self, worker_id: str) -> str:
         """Where one worker process hears what is published to the control exchange."""

@@ -21,7 +21,7 @@ from asyncmcp_kombu.broker.misdirected import pass_on
 from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.broker.threads import call_soon
 from asyncmcp_kombu.envelope import Envelope
-from asyncmcp_kombu.errors import EnvelopeError
+from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError
 from asyncmcp_kombu.server.admission import Admission
 from asyncmcp_kombu.server.cancellation import CANCELLED, Cancellations, Key, cancelled_by, control_inbox, key_of
 from asyncmcp_kombu.server.requests import Settle, settler
@@ -31,6 +31,7 @@ from asyncmcp_kombu.topology import EVERYONE, Routes
 
 logger = logging.getLogger(__name__)
 
+PROGRESS = "notifications/progress"
 MOST_AT_ONCE = 100
 """Requests that are served at a time; more wait in the queue, for this process or another."""
 
@@ -140,33 +141,35 @@ class Reception:
             else:
                 everyone = replace(envelope, audience=EVERYONE)
                 _settle_after(self.publisher.publish_to(self._routes.control, everyone), settle)
-        elif self._answers_come_here and _is_answer(envelope):
-            if self._answered(envelope):
-                settle(True)
-            else:
-                self._inbox.call_soon(partial(pass_on, message))
-        elif envelope.kind == "response" or envelope.expired() or key_of(envelope) in self._cancelled:
+        elif envelope.kind == "response" or (self._answers_come_here and envelope.method == PROGRESS):
+            self._take_answer(message, envelope, settle)
+        elif envelope.expired() or key_of(envelope) in self._cancelled:
             settle(True)
         else:
             self._take(envelope, settle)
+
+    def _take_answer(self, message: Any, envelope: Envelope, settle: Settle) -> None:
+        """What a client answers, or reports on the way, that knows no other address than the request queue."""
+        inbox = self._routes.inbox_of(envelope.message.get("id"))
+        if inbox is not None:
+            _settle_after(self.publisher.publish(inbox, envelope), settle)
+        elif not self._answers_come_here or self._answered(envelope):
+            settle(True)
+        else:
+            self._inbox.call_soon(partial(pass_on, message))
 
     def _on_cancel(self, key: Key) -> None:
         self._cancelled.add(key)
         self._cancel(key)
 
 
-def _is_answer(envelope: Envelope) -> bool:
-    """Whether it is a client's answer to a question of a server, or progress on the way to one."""
-    return envelope.kind == "response" or envelope.method == "notifications/progress"
-
-
 def _settle_after(done: Future[None], settle: Settle) -> None:
-    """Acknowledge when `done` succeeded; else the message goes back to the queue."""
+    """Acknowledge when `done` succeeded, or can never succeed; while the broker is away the message goes back."""
 
     def look(future: Future[None]) -> None:
         error = future.exception()
         if error is not None:
-            logger.error("a message could not be passed on, it goes back to the queue: %s", error)
-        settle(error is None)
+            logger.error("a message could not be passed on: %s", error)
+        settle(not isinstance(error, BrokerUnreachable))
 
     done.add_done_callback(look)

@@ -35,7 +35,7 @@ from pydantic import ValidationError
 
 from asyncmcp_kombu.broker.threads import wait_for
 from asyncmcp_kombu.envelope import Envelope, compose
-from asyncmcp_kombu.errors import AsyncMcpError
+from asyncmcp_kombu.errors import AsyncMcpError, QueueNotFound
 from asyncmcp_kombu.server.answers import Answers
 from asyncmcp_kombu.server.cancellation import CANCELLED, Key, key_of
 from asyncmcp_kombu.server.keys import secret_keys
@@ -43,7 +43,7 @@ from asyncmcp_kombu.server.reception import Reception
 from asyncmcp_kombu.server.requests import ServedRequest, Settle
 from asyncmcp_kombu.server.sessions import Sessions
 from asyncmcp_kombu.settings import Settings
-from asyncmcp_kombu.topology import Routes, new_client_id
+from asyncmcp_kombu.topology import Routes, new_question
 
 logger = logging.getLogger(__name__)
 
@@ -172,8 +172,8 @@ class Switchboard:
             error = {"code": INVALID_REQUEST, "message": text}
             self._feed({"jsonrpc": "2.0", "id": number, "error": error})
             return
-        asked = new_client_id()
         address = await self._answers.address()
+        asked = new_question(address)
         self._asked[asked] = number
         await wait_for(request.replies.send(_asked_as(message, asked), address))
 
@@ -191,8 +191,11 @@ class Switchboard:
                     message = {**message, "params": _named(message["params"], request.envelope.message["id"])}
                 await wait_for(request.replies.send(message))
             elif standalone:
-                for client in list(self._handshaken.values()):
-                    await wait_for(self._publisher.publish(client.reply_to or "", _to(client, message)))
+                for client_id, client in list(self._handshaken.items()):
+                    try:
+                        await wait_for(self._publisher.publish(client.reply_to or "", _to(client, message)))
+                    except QueueNotFound:
+                        self._handshaken.pop(client_id, None)
         except AsyncMcpError as error:
             logger.warning("a notification was not sent: %s", error)
 

@@ -52,6 +52,10 @@ class UrlRoutes:
         """Clients answer by way of the request queue."""
         return
 
+    def inbox_of(self, question: object) -> None:
+        """There are no inboxes."""
+        return
+
     def _is_beside(self, address: str) -> bool:
         """Whether it is of the same account, and of the same endpoint or region, as the request queue."""
         own = urlsplit(self.requests)

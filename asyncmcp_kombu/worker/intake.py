@@ -105,9 +105,13 @@ class Intake(bootsteps.StartStopStep):
             self._settle_after(
                 c, message, publisher.publish_to(self._topology.control, replace(request, audience=EVERYONE))
             )
-        elif request.kind == "response":
-            logger.debug("ignored an answer that nobody waits for")
-            message.ack_log_error(logger, c.connection_errors)
+        elif request.kind == "response":  # from a client that answers as it asks, as asyncmcp's do
+            inbox = self._topology.inbox_of(request.message.get("id"))
+            if inbox is None:
+                logger.debug("ignored an answer that nobody waits for")
+                message.ack_log_error(logger, c.connection_errors)
+            else:
+                self._settle_after(c, message, process_of(c.app).publisher.publish(inbox, request))
         elif request.expired() or key_of(request) in cancelled:
             logger.info("dropped %s %s: its caller waits no longer", request.method, request.name or "")
             message.ack_log_error(logger, c.connection_errors)

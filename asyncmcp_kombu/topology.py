@@ -24,6 +24,7 @@ EVERYONE = "*"
 
 QueueKind = Literal["requests", "jobs", "dead", "reply", "control"]
 _LEGAL = re.compile(r"[A-Za-z0-9_-]+")
+_TOPIC = re.compile(r"arn:[\w-]+:sns:[\w-]+:[0-9]+:[A-Za-z0-9_-]{1,256}(\.fifo)?", re.ASCII)
 _QUESTION = re.compile(r"([0-9a-f]{32})\.[0-9a-f]{32}")
 _OF_ONE_PROCESS = re.compile(r".*-(reply|control)-(?!(.*-)?(requests|jobs|dead)$)[A-Za-z0-9_-]+")
 _ANOTHER_SERVERS = re.compile(r"(^|-)((requests|jobs|dead)$|(reply|control)-)")
@@ -70,7 +71,7 @@ def is_queue_url(name: str) -> bool:
 
 def is_topic(address: str) -> bool:
     """Whether a reply address is an SNS topic's ARN rather than a queue."""
-    return address.startswith("arn:") and address.split(":")[2:3] == ["sns"]
+    return _TOPIC.fullmatch(address) is not None
 
 
 class Routes(Protocol):
@@ -218,9 +219,9 @@ class Topology:
         if address is None:
             return None
         if is_topic(address):
-            _, _, _, _, account, name = (address.split(":") + [""] * 6)[:6]
+            account, name = address.split(":")[4:]
             own = urlsplit(delivered_to or "").path.strip("/").partition("/")[0]
-            return address if account and account == own and self._is_reply(name) else None
+            return address if account == own and self._is_reply(name) else None
         return queue_name_of(address) if self.allows_reply_to(address) else None
 
     def _is_reply(self, name: str) -> bool:

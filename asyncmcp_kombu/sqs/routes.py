@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
 from asyncmcp_kombu.topology import is_queue_url, is_topic, queue_name_of
+
+_QUEUE = re.compile(r"[A-Za-z0-9_-]{1,80}|[A-Za-z0-9_-]{1,75}\.fifo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,11 @@ class UrlRoutes:
 
     def _is_beside(self, address: str) -> bool:
         """Whether it is of the same account, and of the same endpoint or region, as the request queue."""
-        own = urlsplit(self.requests)
-        account = own.path.strip("/").partition("/")[0]
+        beside, _, _ = self.requests.rpartition("/")
         if is_topic(address):
-            _, _, _, region, owner, _ = address.split(":", 5)
-            return owner == account and (not own.netloc.endswith(".amazonaws.com") or f".{region}." in own.netloc)
-        other = urlsplit(address)
-        return (other.scheme, other.netloc) == (own.scheme, own.netloc) and (
-            other.path.rpartition("/")[0] == own.path.rpartition("/")[0]
-        )
+            _, _, _, region, account, _ = address.split(":")
+            host = urlsplit(self.requests).netloc
+            in_region = not host.endswith((".amazonaws.com", ".amazonaws.com.cn")) or f".{region}." in f".{host}"
+            return account == beside.rpartition("/")[2] and in_region
+        place, _, name = address.rpartition("/")
+        return place == beside and _QUEUE.fullmatch(name) is not None

@@ -13,6 +13,7 @@ from asyncmcp_kombu.topology import (
     Topology,
     belongs_to_one_process,
     new_client_id,
+    new_question,
     new_worker_id,
     queue_name_of,
 )
@@ -206,3 +207,30 @@ def test_every_server_allows_its_own_reply_queues_and_no_queue_of_its_own(server
     assert topology.allows_reply_to(topology.reply(client_id))
     own = [topology.requests, topology.jobs, topology.dead, topology.events, topology.control]
     assert not any(topology.allows_reply_to(name) for name in own)
+
+
+QUEUE_URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/asyncmcp-shop-requests"
+
+
+@pytest.mark.parametrize(
+    ("topic", "allowed"),
+    [
+        ("arn:aws:sns:eu-central-1:123456789012:asyncmcp-shop-reply-1", True),
+        ("arn:aws:sns:eu-central-1:123456789012:asyncmcp-shop-events", False),
+        ("arn:aws:sns:eu-central-1:999999999999:asyncmcp-shop-reply-1", False),
+        ("arn:aws:sns:eu-central-1::asyncmcp-shop-reply-1", False),
+        ("arn:aws:sqs:eu-central-1:123456789012:asyncmcp-shop-reply-1", False),
+    ],
+)
+def test_a_reply_topic_is_named_as_reply_queues_are_and_of_the_request_queues_account(topic: str, allowed: bool):
+    assert Topology("shop").reply_route(topic, QUEUE_URL) == (topic if allowed else None)
+    assert Topology("shop").reply_route(topic) is None  # no SQS, no topics
+
+
+def test_a_question_says_to_whose_inbox_its_answer_goes():
+    topology = Topology("shop")
+    inbox = topology.new_inbox()
+    assert topology.inbox_of(new_question(inbox)) == inbox
+    assert new_question(inbox) != new_question(inbox)
+    for other in (new_question(None), 1, None, "x.y", "../" + new_question(inbox)):
+        assert topology.inbox_of(other) is None

@@ -35,7 +35,7 @@ from pydantic import ValidationError
 
 from asyncmcp_kombu.broker.threads import wait_for
 from asyncmcp_kombu.envelope import Envelope, compose
-from asyncmcp_kombu.errors import AsyncMcpError, QueueNotFound
+from asyncmcp_kombu.errors import AsyncMcpError, QueueNotFound, SessionRefused
 from asyncmcp_kombu.server.answers import Answers
 from asyncmcp_kombu.server.cancellation import CANCELLED, Key, key_of
 from asyncmcp_kombu.server.keys import secret_keys
@@ -69,6 +69,7 @@ class Switchboard:
         )
         self._publisher = self.reception.publisher
         self._answers = Answers(routes, connect, self._answered, settings.max_message_bytes)
+        self._shaken = False  # whether the SDK's connection has seen a handshake
         self._numbers = itertools.count(1)
         self._modern: bool | None = None  # the era, which the first request decides
         self._requests: dict[RequestId, ServedRequest] = {}
@@ -79,6 +80,10 @@ class Switchboard:
     # --- from clients to the server ---
 
     def _take(self, envelope: Envelope, settle: Settle) -> None:
+        if envelope.method == "initialize":
+            self._shaken = True
+        elif not (self._shaken or self._modern):
+            self._repeat_handshake(envelope)
         if envelope.kind == "notification":
             self._feed(envelope.message)
             settle(True)
@@ -96,6 +101,21 @@ class Switchboard:
                 self._handshaken.popitem(last=False)
         settled = partial(self._settled_unanswered, number, request)
         self._feed({**envelope.message, "id": number}, ServerMessageMetadata(on_request_unanswered=settled))
+
+    def _repeat_handshake(self, envelope: Envelope) -> None:
+        """Tell the SDK's connection of a handshake that another process of the server had, or this one before."""
+        if envelope.session_id is None:
+            return
+        try:
+            session = self._sessions.open(envelope)
+        except SessionRefused:
+            return  # the SDK says that there was no handshake
+        self._shaken, self._modern = True, False
+        params = session.client_params.model_dump(by_alias=True, exclude_none=True, mode="json")
+        params["protocolVersion"] = session.protocol_version
+        number = next(self._numbers)  # its answer is nobody's
+        self._feed({"jsonrpc": "2.0", "id": number, "method": "initialize", "params": params})
+        self._feed({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     def _cancel(self, key: Key) -> None:
         number = self._numbered.get(key)

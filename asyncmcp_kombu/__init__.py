@@ -17,10 +17,17 @@ if TYPE_CHECKING:
     from asyncmcp_kombu.server.serve import serve
     from asyncmcp_kombu.server.transport import kombu_server
     from asyncmcp_kombu.settings import Settings
+    from asyncmcp_kombu.sns_sqs.config import SnsSqsClientConfig, SnsSqsServerConfig, SnsSqsTransportConfig
+    from asyncmcp_kombu.sqs.config import SqsClientConfig, SqsServerConfig
     from asyncmcp_kombu.worker.tool import mcp_task
 
 __all__ = [
     "Settings",
+    "SnsSqsClientConfig",
+    "SnsSqsServerConfig",
+    "SnsSqsTransportConfig",
+    "SqsClientConfig",
+    "SqsServerConfig",
     "TasksExtension",
     "kombu_audience",
     "kombu_client",
@@ -33,6 +40,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Settings": "asyncmcp_kombu.settings",
+    "SnsSqsClientConfig": "asyncmcp_kombu.sns_sqs.config",
+    "SnsSqsServerConfig": "asyncmcp_kombu.sns_sqs.config",
+    "SnsSqsTransportConfig": "asyncmcp_kombu.sns_sqs.config",
+    "SqsClientConfig": "asyncmcp_kombu.sqs.config",
+    "SqsServerConfig": "asyncmcp_kombu.sqs.config",
     "TasksExtension": "asyncmcp_kombu.client.tasks",
     "kombu_audience": "asyncmcp_kombu.client.audience",
     "kombu_client": "asyncmcp_kombu.client.transport",

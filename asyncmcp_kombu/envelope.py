@@ -133,6 +133,16 @@ class Envelope:
         return {key: value for key, value in everything.items() if value is not None and value != ""}
 
 
+GIVE_WAY = ("Timestamp", "RequestId", "Method", "Name")
+"""Attributes that nobody needs: where SQS's ten are too few, these are left out, the last first."""
+
+
+def with_own(headers: Headers, own: Mapping[str, str]) -> Headers:
+    """An envelope's attributes with a user's own among them, before those that give way."""
+    needed = {key: value for key, value in headers.items() if key not in GIVE_WAY}
+    return {**needed, **own, **{key: headers[key] for key in GIVE_WAY if key in headers}}
+
+
 def compose(message: Mapping[str, Any], **attributes: Any) -> Envelope:
     """An envelope to send around a JSON-RPC message.
 

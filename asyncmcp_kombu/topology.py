@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from asyncmcp_kombu.errors import ConfigurationError
@@ -25,6 +25,8 @@ EVERYONE = "*"
 
 QueueKind = Literal["requests", "jobs", "dead", "reply", "durable", "control"]
 _LEGAL = re.compile(r"[A-Za-z0-9_-]+")
+_TOPIC = re.compile(r"arn:[\w-]+:sns:[\w-]+:[0-9]+:[A-Za-z0-9_-]{1,256}(\.fifo)?", re.ASCII)
+_QUESTION = re.compile(r"([0-9a-f]{32})\.[0-9a-f]{32}")
 _OF_ONE_PROCESS = re.compile(r".*-(reply|control)-(?!(.*-)?(requests|jobs|dead)$)[A-Za-z0-9_-]+")
 _DURABLE, _AUDIENCE = "durable-", "audience-"
 _DURABLE_REPLY = re.compile(rf".*-reply-{_DURABLE}[A-Za-z0-9_-]+")
@@ -34,6 +36,12 @@ _ANOTHER_SERVERS = re.compile(r"(^|-)((requests|jobs|dead)$|(reply|control)-)")
 def new_client_id() -> str:
     """An unguessable client id: 128 random bits as 32 hexadecimal digits."""
     return secrets.token_hex(CLIENT_ID_LENGTH // 2)
+
+
+def new_question(inbox: str | None) -> str:
+    """An unguessable id for what a server asks a client; it says to which inbox the answer goes."""
+    owner = (inbox or "").rpartition("-reply-")[2]
+    return f"{owner}.{new_client_id()}" if owner else new_client_id()
 
 
 def new_worker_id() -> str:
@@ -67,6 +75,61 @@ def queue_name_of(address: str) -> str:
         return urlsplit(address).path.rpartition("/")[2] if "://" in address else address
     except ValueError:  # no URL either; no queue has such a name
         return address
+
+
+def control_queue(control: str) -> str:
+    """A new queue for one process of a server with that control exchange."""
+    return f"{control}-{new_worker_id()}"
+
+
+def is_queue_url(name: str) -> bool:
+    """Whether a queue is known by its URL, as SQS', rather than by name."""
+    return "://" in name
+
+
+def is_topic(address: str) -> bool:
+    """Whether a reply address is an SNS topic's ARN rather than a queue."""
+    return _TOPIC.fullmatch(address) is not None
+
+
+class Routes(Protocol):
+    """Where the messages of one server travel: queues named after it (`Topology`) or known by URL (`sqs/routes.py`).
+
+    `dead`, `control` and `events` may be None: then a message that nobody can be told about is only logged,
+    cancellations come on the request queue, and a subscription's events with its own answers.
+    """
+
+    @property
+    def server(self) -> str: ...
+    @property
+    def requests(self) -> str: ...
+    @property
+    def dead(self) -> str | None: ...
+    @property
+    def control(self) -> str | None: ...
+    @property
+    def events(self) -> str | None: ...
+    @property
+    def replies(self) -> str:
+        """What is expected as a reply address, for an error's text."""
+        ...
+
+    def reply_route(self, address: str | None, delivered_to: str | None = None) -> str | None:
+        """Where to publish what is for a reply address, a queue or a topic's ARN; None when that is not allowed.
+
+        Args:
+            address: as the client gave it, or None when it gave none.
+            delivered_to: URL of the queue that the client's message came from, on SQS.
+        """
+        ...
+
+    def new_inbox(self) -> str | None:
+        """Name of a queue for answers to what the server asks a client; None when they come as requests do."""
+        ...
+
+    def inbox_of(self, question: object) -> str | None:
+        """The inbox of the process that asked, by the id of its question, for clients that answer as they ask."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +210,23 @@ class Topology:
             )
         return queue
 
+    @property
+    def replies(self) -> str:
+        """What a reply address looks like."""
+        return f"a reply queue of this server ({self.reply('…')}), or its exchange {self.events} with a ClientId,"
+
+    def new_inbox(self) -> str:
+        """Name of a queue for answers to what the server asks a client."""
+        return self.reply(new_client_id())
+
+    def inbox_of(self, question: object) -> str | None:
+        """See `Routes.inbox_of`."""
+        found = _QUESTION.fullmatch(question) if isinstance(question, str) else None
+        return None if found is None else self.reply(found[1])
+
     def control_queue(self, worker_id: str) -> str:
         """Where one worker process hears what is published to the control exchange."""
-        return f"{self.prefix}{self.server}-control-{worker_id}"
+        return f"{self.control}-{worker_id}"
 
     def kind_of(self, queue_name: str) -> QueueKind | None:
         """What the queue is to this server; None when it is another server's, or nobody's.
@@ -178,7 +255,23 @@ class Topology:
         A URL is reduced to the queue's name, which the broker resolves in the worker's own account: nobody
         can make a worker write into another queue or account.
         """
-        name, stem = queue_name_of(address), self.reply("")
+        return self._is_reply(queue_name_of(address))
+
+    def reply_route(self, address: str | None, delivered_to: str | None = None) -> str | None:
+        """The reply queue's name; or the ARN of a topic, named as reply queues are, of the request queue's account.
+
+        Or the events exchange, for replies by fan-out. See `Routes.reply_route`.
+        """
+        if address is None or self.fans_out(address):
+            return address
+        if is_topic(address):
+            account, name = address.split(":")[4:]
+            own = urlsplit(delivered_to or "").path.strip("/").partition("/")[0]
+            return address if account == own and self._is_reply(name) else None
+        return queue_name_of(address) if self.allows_reply_to(address) else None
+
+    def _is_reply(self, name: str) -> bool:
+        stem = self.reply("")
         return (
             name.startswith(stem)
             and len(name) > len(stem)

@@ -11,7 +11,8 @@ import logging
 import queue as queues
 import threading
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from itertools import groupby
@@ -22,8 +23,9 @@ from kombu.messaging import Producer
 
 from asyncmcp_kombu.broker import exchanges
 from asyncmcp_kombu.broker.connection import establish
-from asyncmcp_kombu.envelope import MAX_BYTES, Envelope, Headers
+from asyncmcp_kombu.envelope import MAX_BYTES, Envelope, Headers, with_own
 from asyncmcp_kombu.errors import AsyncMcpError, BrokerUnreachable, MessageTooLarge, PublishError
+from asyncmcp_kombu.topology import EVERYONE, is_topic
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ class _Order(NamedTuple):
     headers: Headers
     done: Future[None]
     give_up_at: float
+    message_id: str
+    """The same each time it is sent, so that a FIFO queue takes it once."""
 
 
 class Publisher:
@@ -52,6 +56,7 @@ class Publisher:
             `publish`; 0 tries once more over a fresh connection and then fails.
         max_bytes: the largest body and attributes that are sent.
         fan_out: the exchange that may stand where `publish` takes a queue, as the address of replies by fan-out.
+        attributes: sent with every envelope, besides its own.
     """
 
     def __init__(
@@ -60,9 +65,10 @@ class Publisher:
         *,
         retry_for: float = 0.0,
         max_bytes: int = MAX_BYTES,
+        attributes: Mapping[str, str] | None = None,
         fan_out: str | None = None,
     ) -> None:
-        self._connect = connect
+        self._connect, self._attributes = connect, dict(attributes or {})
         self._retry_for, self._max_bytes, self._fan_out = retry_for, max_bytes, fan_out
         self._orders: queues.SimpleQueue[_Order | None] = queues.SimpleQueue()
         self._connection: Connection | None = None
@@ -74,7 +80,9 @@ class Publisher:
         self._thread: threading.Thread | None = None
 
     def publish(self, queue: str, envelope: Envelope) -> Future[None]:
-        """Send an envelope; the future is done when the broker has accepted it. To `fan_out`, as `publish_to` does.
+        """Send an envelope to a queue, or to an SNS topic by its ARN; done when the broker has accepted it.
+
+        To `fan_out` it goes as by `publish_to`.
 
         Its exception is one of: MessageTooLarge, QueueNotFound (on SQS; RabbitMQ drops a message for a queue
         that does not exist, Redis makes the list), PublishError (refused), BrokerUnreachable (not accepted, or
@@ -82,7 +90,9 @@ class Publisher:
         """
         if queue == self._fan_out:
             return self.publish_to(queue, envelope)
-        return self.publish_raw(queue, envelope.body, envelope.headers())
+        if is_topic(queue):
+            return self.publish_to(queue, replace(envelope, audience=envelope.client_id or EVERYONE))
+        return self.publish_raw(queue, envelope.body, self._headers(envelope))
 
     def publish_raw(self, queue: str, body: bytes, headers: Headers) -> Future[None]:
         """Like `publish`, for a body that is no envelope (a dead letter)."""
@@ -99,7 +109,10 @@ class Publisher:
         audience = envelope.audience or envelope.client_id
         if not audience:
             raise ValueError("an envelope for an exchange needs an audience: a client id, or EVERYONE")
-        return self._hand_over(exchange, audience, envelope.body, replace(envelope, audience=audience).headers())
+        return self._hand_over(exchange, audience, envelope.body, self._headers(replace(envelope, audience=audience)))
+
+    def _headers(self, envelope: Envelope) -> Headers:
+        return envelope.headers() if not self._attributes else with_own(envelope.headers(), self._attributes)
 
     def _hand_over(self, exchange: str, routing_key: str, body: bytes, headers: Headers) -> Future[None]:
         done: Future[None] = Future()
@@ -111,7 +124,7 @@ class Publisher:
                 done.set_exception(MessageTooLarge(size, self._max_bytes))
             else:
                 give_up_at = time.monotonic() + self._retry_for
-                self._orders.put(_Order(exchange, routing_key, body, headers, done, give_up_at))
+                self._orders.put(_Order(exchange, routing_key, body, headers, done, give_up_at, str(uuid.uuid4())))
                 if self._thread is None:
                     self._thread = threading.Thread(target=self._run, name="asyncmcp-publisher", daemon=True)
                     self._thread.start()
@@ -228,6 +241,7 @@ class Publisher:
                 content_type="application/json",
                 content_encoding="utf-8",
                 delivery_mode=2,
+                message_id=order.message_id,
                 retry=False,
             )
         except AsyncMcpError as error:
@@ -269,7 +283,11 @@ def unreachable(error: Exception) -> BrokerUnreachable:
 
 def _virtual(channel: Any, order: _Order) -> dict[str, Any]:
     message = channel.prepare_message(
-        order.body, content_type="application/json", content_encoding="utf-8", headers=dict(order.headers)
+        order.body,
+        content_type="application/json",
+        content_encoding="utf-8",
+        headers=dict(order.headers),
+        properties={"message_id": order.message_id},
     )
     channel._inplace_augment_message(message, order.exchange, order.routing_key)
     return message

@@ -22,6 +22,11 @@ def request_queue(topology: Topology) -> Queue:
     return Queue(topology.requests, _DEFAULT, routing_key=topology.requests)
 
 
+def named(name: str) -> Queue:
+    """A queue by its name, or on SQS by its URL."""
+    return Queue(name, _DEFAULT, routing_key=name)
+
+
 def jobs_queue(topology: Topology) -> Queue:
     return Queue(topology.jobs, _DEFAULT, routing_key=topology.jobs)
 

@@ -27,7 +27,7 @@ from asyncmcp_kombu.broker.presence import Sighting
 from asyncmcp_kombu.broker.sqs_arrivals import Arrivals
 from asyncmcp_kombu.broker.sqs_clients import Clients, Purpose, Service
 from asyncmcp_kombu.broker.sqs_message import to_payload
-from asyncmcp_kombu.broker.sqs_poller import Poller
+from asyncmcp_kombu.broker.sqs_poller import LONGEST_PAUSE, SHORT_POLL_PAUSE, Poller
 from asyncmcp_kombu.broker.sqs_presence import sightings, tag_as_seen
 from asyncmcp_kombu.broker.sqs_publish import publish_all
 from asyncmcp_kombu.broker.sqs_receipts import Receipt, Receipts
@@ -36,7 +36,7 @@ from asyncmcp_kombu.broker.sqs_topics import KnownTopics, Topics
 from asyncmcp_kombu.broker.virtual import is_envelope
 from asyncmcp_kombu.envelope import MAX_BYTES
 from asyncmcp_kombu.errors import QueueNotFound
-from asyncmcp_kombu.topology import Topology
+from asyncmcp_kombu.topology import Topology, is_queue_url
 
 _BUSY_POLL, _JOIN = 0.15, 2.0
 
@@ -96,6 +96,8 @@ class Channel(SQS.Channel):
             self._queue_cache[name] = queue["url"]
 
     def _resolve_queue_url(self, queue: str) -> str:
+        if is_queue_url(queue):
+            return queue
         name = self.canonical_queue_name(queue)
         if name in self._queue_cache:
             return self._queue_cache[name]
@@ -216,6 +218,9 @@ class Channel(SQS.Channel):
                 queue,
                 receive=partial(self._receive, queue),
                 room=self._room,
+                most=self.transport_options.get("max_messages", SQS.SQS_MAX_MESSAGES),
+                longest_pause=self.transport_options.get("longest_pause", LONGEST_PAUSE),
+                empty_pause=0.0 if self.wait_time_seconds else SHORT_POLL_PAUSE,
                 deliver=partial(self.connection.arrived, self, queue),
                 interruptions=partial(getattr, self.connection.clients, "interruptions"),
             )
@@ -270,6 +275,10 @@ class Channel(SQS.Channel):
         receipts = self.connection.receipts
         self._settle(delivery_tag, receipts.release if requeue else receipts.delete)
 
+    def give_back(self, delivery_tag: str, seconds: int) -> None:
+        """Like rejecting with requeue, but nobody receives the message before so many seconds have passed."""
+        self._settle(delivery_tag, partial(self.connection.receipts.release, after=seconds))
+
     def _settle(self, delivery_tag: str, settle: Any) -> None:
         try:
             message = self.qos.get(delivery_tag)
@@ -294,7 +303,7 @@ class Transport(SQS.Transport):
 
     def __init__(self, client: Any, **kwargs: Any) -> None:
         super().__init__(client, **kwargs)
-        self.clients = Clients()
+        self.clients = Clients(client.transport_options.get("given_clients"))
         self.known_topics = KnownTopics()
         self.may_tag = True
         self._arrivals = Arrivals(self._hand_over)

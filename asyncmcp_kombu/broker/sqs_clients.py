@@ -10,6 +10,7 @@ from typing import Any, Literal
 from botocore.config import Config
 
 from asyncmcp_kombu.broker.sqs_http import InterruptibleRequests
+from asyncmcp_kombu.broker.sqs_sibling import GivenClients, sibling_of
 
 Purpose = Literal["requests", "polls", "topics"]
 Service = Literal["sqs", "sns"]
@@ -24,9 +25,14 @@ _USER_AGENT = f"asyncmcp-kombu/{version('asyncmcp-kombu')} botocore/{version('bo
 
 
 class Clients:
-    """One for SQS' `requests`, one for its long `polls`, which can be interrupted, and SNS' for `topics`."""
+    """One for SQS' `requests`, one for its long `polls`, which can be interrupted, and SNS' for `topics`.
 
-    def __init__(self) -> None:
+    Args:
+        given: a caller's own clients, used instead, but for `polls`: that is a sibling of the caller's.
+    """
+
+    def __init__(self, given: GivenClients | None = None) -> None:
+        self._given = given
         self._lock = threading.Lock()
         self._clients: dict[Purpose, Any] = {}
         self._polls: InterruptibleRequests | None = None
@@ -41,7 +47,10 @@ class Clients:
                 # What we send is well-formed; to validate it again takes a third of the time of a batch.
                 lean = {"parameter_validation": purpose in VALIDATED, "user_agent": _USER_AGENT}
                 config = {"max_pool_connections": 32, "retries": attempts, **timeouts, **lean, **(options or {})}
-                client = new_client("sns" if purpose == "topics" else "sqs", Config(**config))
+                if self._given is None:
+                    client = new_client("sns" if purpose == "topics" else "sqs", Config(**config))
+                else:
+                    client = _given(self._given, purpose, Config(**config))
                 if purpose == "polls":
                     self._polls = InterruptibleRequests(client)
                 self._clients[purpose] = client
@@ -57,5 +66,16 @@ class Clients:
             self._polls.interrupt()
 
     def close(self) -> None:
-        for client in self._clients.values():
-            client.close()
+        for purpose, client in self._clients.items():
+            if self._given is None or purpose == "polls":  # the others are the caller's
+                client.close()
+
+
+def _given(given: GivenClients, purpose: Purpose, config: Config) -> Any:
+    match purpose:
+        case "polls":
+            return sibling_of(given.sqs, config)
+        case "requests":
+            return given.sqs
+        case "topics":
+            return given.sns

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import re
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -25,13 +27,20 @@ MAX_ATTRIBUTES = 10
 MAX_DELAY = 900
 """Seconds, the longest DelaySeconds of SQS."""
 
+_GROUP = re.compile(r"[\x21-\x7e]{1,110}")
+"""A client id that may be part of a MessageGroupId, of 128 characters at most."""
+
 _KOMBU_KEYS = {"body", "properties", "headers"}
 
 
-def to_entry(queue_url: str, message: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of SendMessage for a message in Kombu's virtual-transport form."""
+def to_entry(address: str, message: dict[str, Any], key: str = "QueueUrl") -> dict[str, Any]:
+    """The arguments of SendMessage, or with `key="TopicArn"` of Publish, for a message in Kombu's virtual form.
+
+    On a FIFO queue or topic the messages of one client keep their order, and one that is sent again after a broken
+    connection is dropped as a duplicate.
+    """
     properties = message["properties"]
-    entry: dict[str, Any] = {"QueueUrl": queue_url}
+    entry: dict[str, Any] = {key: address}
     if is_envelope(message):
         # SQS refuses these two characters, which JSON can escape.
         text = bytes_to_str(message["body"])
@@ -39,15 +48,29 @@ def to_entry(queue_url: str, message: dict[str, Any]) -> dict[str, Any]:
         entry["MessageAttributes"] = to_attributes(message["headers"])
     else:
         entry["MessageBody"] = dumps(message)
-    if queue_url.endswith(".fifo"):
-        entry["MessageGroupId"] = properties.get("MessageGroupId", "default")
-        entry["MessageDeduplicationId"] = properties.get("MessageDeduplicationId") or str(uuid.uuid4())
+    if address.endswith(".fifo"):
+        entry["MessageGroupId"] = properties.get("MessageGroupId") or group_of(message["headers"])
+        once = properties.get("MessageDeduplicationId") or properties.get("message_id")
+        entry["MessageDeduplicationId"] = once or str(uuid.uuid4())
     else:
         if "MessageGroupId" in properties:  # a fair queue
             entry["MessageGroupId"] = properties["MessageGroupId"]
         if properties.get("DelaySeconds"):
             entry["DelaySeconds"] = min(int(properties["DelaySeconds"]), MAX_DELAY)
     return entry
+
+
+def group_of(headers: Mapping[str, Any]) -> str:
+    """The group in which a FIFO queue keeps the order: one per client.
+
+    While a message of a group is being worked on the rest of it waits. So what must overtake a running call (its
+    cancellation, the answer to its question) has a group of its own.
+    """
+    client = str(headers.get("ClientId") or "default")
+    if not _GROUP.fullmatch(client):
+        client = hashlib.sha256(client.encode()).hexdigest()
+    overtakes = "Method" not in headers or headers["Method"] == "notifications/cancelled"
+    return f"{client}-besides" if overtakes and "Sequence" not in headers else client
 
 
 def to_attributes(headers: Mapping[str, Any]) -> dict[str, dict[str, str]]:
@@ -77,10 +100,13 @@ def to_payload(received: Mapping[str, Any], queue: str, queue_url: str) -> dict[
     `sender_id`, the IAM identity of the sender.
     """
     attributes = {name: value.get("StringValue", "") for name, value in received.get("MessageAttributes", {}).items()}
-    payload: dict[str, Any] | None = None if "MessageType" in attributes else _kombu_form(received["Body"])
+    body: str = received["Body"]
+    if "MessageType" not in attributes:
+        body, attributes = _unwrapped(body, attributes)
+    payload: dict[str, Any] | None = None if "MessageType" in attributes else _kombu_form(body)
     if payload is None:
         payload = {
-            "body": received["Body"],
+            "body": body,
             "headers": attributes,
             "content-type": "application/json",
             "content-encoding": "utf-8",
@@ -99,6 +125,23 @@ def to_payload(received: Mapping[str, Any], queue: str, queue_url: str) -> dict[
         "queue_url": queue_url,
     }
     return payload
+
+
+def _unwrapped(body: str, attributes: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Body and attributes of what SNS delivered without `RawMessageDelivery`; anything else as it is.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html
+    """
+    try:
+        notification: Any = loads(body) if '"TopicArn"' in body else None
+    except ValueError:
+        return body, attributes
+    if not isinstance(notification, dict) or notification.get("Type") != "Notification":
+        return body, attributes
+    message, wrapped = notification.get("Message"), notification.get("MessageAttributes") or {}
+    if not isinstance(message, str) or not isinstance(wrapped, dict):
+        return body, attributes
+    return message, {**{name: str(value.get("Value", "")) for name, value in wrapped.items()}, **attributes}
 
 
 def _kombu_form(text: str) -> dict[str, Any] | None:

@@ -20,7 +20,10 @@ logger = logging.getLogger(__name__)
 MOST = 10
 _SHORT_POLL = 1
 """Seconds that a second poll waits."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+LONGEST_PAUSE = 5.0
+_FIRST_PAUSE = 0.1
+SHORT_POLL_PAUSE = 0.1
+"""Seconds between polls that do not wait (`wait_time` 0), or they would be as many as the network allows."""
 
 
 class Poller:
@@ -30,6 +33,9 @@ class Poller:
         receive: blocks in one long poll for at most that many messages and returns them; it waits for at most so
             many seconds, or as long as is configured.
         room: how many messages the consumer may take now.
+        most: how many messages one poll may bring, 10 at most.
+        longest_pause: seconds, the longest pause between two tries while SQS cannot be reached.
+        empty_pause: seconds after a poll that brought nothing; 0 where polls wait for messages.
         interruptions: counts how often polls were interrupted, to tell that from a failure.
         deliver: takes over received messages; must not block.
     """
@@ -41,7 +47,12 @@ class Poller:
         room: Callable[[], int],
         deliver: Callable[[list[dict[str, Any]]], None],
         interruptions: Callable[[], int],
+        *,
+        most: int = MOST,
+        longest_pause: float = LONGEST_PAUSE,
+        empty_pause: float = 0.0,
     ) -> None:
+        self._most, self._longest_pause, self._empty_pause = most, longest_pause, empty_pause
         self.queue = queue
         self._receive, self._room, self._deliver = receive, room, deliver
         self._interruptions = interruptions
@@ -86,7 +97,7 @@ class Poller:
             if not asked:
                 self._wakeup.wait(1.0)
                 continue
-            if self._poll(asked, None) == MOST and not self._stopped.is_set():
+            if self._poll(asked, None) == self._most and not self._stopped.is_set():
                 self._busy.set()
                 if self._second is None:
                     self._second = self._started(self._run_second)
@@ -96,15 +107,15 @@ class Poller:
         while not self._stopped.is_set():
             self._busy.wait()
             asked = 0 if self._stopped.is_set() else self._claim()
-            if asked < MOST or self._poll(asked, _SHORT_POLL) < MOST:
-                self._give_back(asked if asked < MOST else 0)
+            if asked < self._most or self._poll(asked, _SHORT_POLL) < self._most:
+                self._give_back(asked if asked < self._most else 0)
                 if not self._stopped.is_set():
                     self._busy.clear()
 
     def _claim(self) -> int:
         """How many messages one poll may ask for: room that no other poll has asked for."""
         with self._lock:
-            asked = max(0, min(MOST, self._room() - self._asked_for))
+            asked = max(0, min(self._most, self._room() - self._asked_for))
             self._asked_for += asked
             return asked
 
@@ -124,9 +135,11 @@ class Poller:
             if not self._stopped.is_set() and self._interruptions() == interruptions:
                 logger.warning("cannot receive from %s, trying again in %.1f s: %s", self.queue, self._pause, error)
                 self._stopped.wait(self._pause)
-                self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+                self._pause = max(_FIRST_PAUSE, min(self._pause * 2, self._longest_pause))
             return 0
         finally:
             self._give_back(asked)
         self._pause = _FIRST_PAUSE
+        if not messages and self._empty_pause:
+            self._stopped.wait(self._empty_pause)
         return len(messages)

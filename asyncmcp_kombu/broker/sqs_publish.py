@@ -15,6 +15,7 @@ from asyncmcp_kombu.broker.sqs_message import size_of, to_entry
 from asyncmcp_kombu.broker.sqs_send import Outcome, batches, error_code
 from asyncmcp_kombu.broker.sqs_topics import MISSING_TOPIC, Topics
 from asyncmcp_kombu.errors import BrokerUnreachable, MessageTooLarge, PublishError
+from asyncmcp_kombu.topology import is_topic
 
 TOPIC_BYTES = 262_144
 """The largest message of a topic, attributes included, unless its attribute MaximumMessageSize says more; up to
@@ -38,6 +39,7 @@ def publish_all(
     """
     outcomes = _attempt(client, topics, messages, max_bytes)
     missing = [i for i, outcome in enumerate(outcomes) if isinstance(outcome, TopicNotFound)]
+    missing = [i for i in missing if not is_topic(messages[i][0])]
     for i in missing:
         topics.forget(messages[i][0])
     for i, outcome in zip(missing, _attempt(client, topics, [messages[i] for i in missing], max_bytes), strict=True):
@@ -51,9 +53,9 @@ def _attempt(
     outcomes: list[Outcome] = [None] * len(messages)
     entries: dict[int, dict[str, Any]] = {}
     for i, (name, message) in enumerate(messages):
-        entry = to_entry("", message)
+        entry: dict[str, Any] = {}
         try:
-            entry["TopicArn"] = topics.arn(name)
+            entry = to_entry(topics.arn(name), message, "TopicArn")
             _check_size(client, entry, max_bytes)
         except (BotoCoreError, ClientError, OSError) as error:
             outcomes[i] = _explain(error)
@@ -104,7 +106,8 @@ def _send(client: Any, entries: Sequence[dict[str, Any]]) -> list[Outcome]:
 
 
 def _message(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"Message": entry["MessageBody"], "MessageAttributes": entry["MessageAttributes"]}
+    fifo = {key: entry[key] for key in ("MessageGroupId", "MessageDeduplicationId") if key in entry}
+    return {"Message": entry["MessageBody"], "MessageAttributes": entry["MessageAttributes"], **fifo}
 
 
 def _explain(error: Any) -> Exception:

@@ -42,6 +42,7 @@ class _Order(NamedTuple):
     action: Literal["delete", "release"]
     receipt: Receipt
     lapses_at: float
+    after: int = 0
 
 
 class Receipts:
@@ -70,15 +71,15 @@ class Receipts:
         """The message is done with."""
         self._give("delete", receipt)
 
-    def release(self, receipt: Receipt) -> None:
-        """The message is given back: any consumer may receive it at once."""
-        self._give("release", receipt)
+    def release(self, receipt: Receipt, after: int = 0) -> None:
+        """The message is given back: any consumer may receive it, at once or after so many seconds."""
+        self._give("release", receipt, after)
 
-    def _give(self, action: Literal["delete", "release"], receipt: Receipt) -> None:
+    def _give(self, action: Literal["delete", "release"], receipt: Receipt, after: int = 0) -> None:
         with self._changed:
             lapses_at = self._lapses_at.pop(receipt, None)
             if lapses_at is not None:
-                self._orders.append(_Order(action, receipt, lapses_at))
+                self._orders.append(_Order(action, receipt, lapses_at, after))
                 self._changed.notify()
 
     def close(self) -> None:
@@ -138,7 +139,7 @@ class Receipts:
                 if action == "delete":
                     answer = self._client().delete_message_batch(QueueUrl=url, Entries=entries)
                 else:
-                    answer = self._change_visibility(url, entries, 0)
+                    answer = self._change_visibility(url, entries, [order.after for order in batch])
             except (BotoCoreError, ClientError, OSError) as error:
                 if not _passing(error):
                     level = logging.DEBUG if _queue_is_gone(error) else logging.WARNING
@@ -161,7 +162,7 @@ class Receipts:
             entries = [{"Id": str(i), "ReceiptHandle": order.receipt.handle} for i, order in enumerate(batch)]
             now = time.monotonic()
             try:
-                answer = self._change_visibility(url, entries, self._visibility_timeout)
+                answer = self._change_visibility(url, entries, [self._visibility_timeout] * len(batch))
             except (BotoCoreError, ClientError, OSError) as error:
                 again = _passing(error)
                 logger.warning("cannot renew %d lease(s)%s: %s", len(batch), ", will try again" * again, error)
@@ -177,8 +178,8 @@ class Receipts:
                     elif order.receipt in self._lapses_at:
                         self._lapses_at[order.receipt] = lapses_at
 
-    def _change_visibility(self, url: str, entries: list[dict[str, Any]], seconds: int) -> dict[str, Any]:
-        entries = [{**entry, "VisibilityTimeout": seconds} for entry in entries]
+    def _change_visibility(self, url: str, entries: list[dict[str, Any]], seconds: list[int]) -> dict[str, Any]:
+        entries = [{**entry, "VisibilityTimeout": each} for entry, each in zip(entries, seconds, strict=True)]
         return self._client().change_message_visibility_batch(QueueUrl=url, Entries=entries)
 
 

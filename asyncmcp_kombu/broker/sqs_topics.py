@@ -25,6 +25,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from asyncmcp_kombu.broker.sqs_policy import allowing, topics_in, without
 from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE, error_code
 from asyncmcp_kombu.errors import BrokerError, QueueNotFound
+from asyncmcp_kombu.topology import is_topic
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +33,11 @@ MISSING_TOPIC = {"NotFound", "NotFoundException"}
 
 
 class _Subscription(NamedTuple):
+    """One that we made, for audiences; or an operator's, whose filter (or none) says something else: left alone."""
+
     arn: str
     audiences: frozenset[str]
+    operators: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,12 @@ class Topics:
         self._arns, self._known = known.arns, known.subscriptions
 
     def arn(self, name: str) -> str:
-        """The topic's ARN. Creates the topic unless it exists, which leaves one that an operator made as it is."""
+        """The topic's ARN, for an ARN that very one.
+
+        Creates a named topic unless it exists, which leaves one that an operator made as it is.
+        """
+        if is_topic(name):
+            return name
         if name not in self._arns:
             self._arns[name] = self._sns().create_topic(Name=name)["TopicArn"]
         return self._arns[name]
@@ -84,7 +93,7 @@ class Topics:
         try:
             topic = self.arn(name)
             known = self._known_now(queue_url, topic) or self._find(queue_url, topic)
-            if known is None:
+            if known is None or known.operators:
                 return
             left = known.audiences.difference(audiences)
             if left:
@@ -162,8 +171,8 @@ class Topics:
         if known is None:
             known = self._subscribe(queue_url, topic, queue_arn, audiences)
             if met_before:  # some engines answer with the old subscription, whose filter is another
-                known = known._replace(audiences=self._read_audiences(known.arn))
-        if not audiences <= known.audiences:
+                known = self._read_subscription(known.arn)
+        if not (known.operators or audiences <= known.audiences):
             self._unsubscribe(known.arn)
             known = self._subscribe(queue_url, topic, queue_arn, audiences | known.audiences)
         self._known[queue_url, topic] = known
@@ -200,7 +209,7 @@ class Topics:
             for page in pages:
                 for one in page["Subscriptions"]:
                     if one["Endpoint"] == queue_arn:
-                        return _Subscription(one["SubscriptionArn"], self._read_audiences(one["SubscriptionArn"]))
+                        return self._read_subscription(one["SubscriptionArn"])
         except ClientError as error:
             if error_code(error) not in MISSING_TOPIC:
                 raise
@@ -212,15 +221,16 @@ class Topics:
         if known is None:
             return None
         try:
-            return known._replace(audiences=self._read_audiences(known.arn))
+            return self._read_subscription(known.arn)
         except ClientError as error:
             if error_code(error) not in MISSING_TOPIC:
                 raise
             return None
 
-    def _read_audiences(self, subscription: str) -> frozenset[str]:
-        attributes = self._sns().get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
-        return frozenset(json.loads(attributes.get("FilterPolicy") or "{}").get("Audience", ()))
+    def _read_subscription(self, arn: str) -> _Subscription:
+        attributes = self._sns().get_subscription_attributes(SubscriptionArn=arn)["Attributes"]
+        audiences = json.loads(attributes.get("FilterPolicy") or "{}").get("Audience")
+        return _Subscription(arn, frozenset(audiences or ()), operators=audiences is None)
 
     # --- the queue's policy ---
 

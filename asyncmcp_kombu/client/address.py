@@ -33,12 +33,6 @@ class Address:
     durable: bool = False
 
 
-def shared_address(topology: Topology) -> Address:
-    """A temporary queue for all sessions of a process that need none of their own."""
-    name = topology.reply(new_client_id())
-    return Address(queues.reply_queue(name), name)
-
-
 def check_client_id(client_id: str) -> None:
     """Raises ConfigurationError when messages cannot be published for a client of that id."""
     if not is_client_id(client_id):

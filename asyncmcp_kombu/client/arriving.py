@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from contextlib import suppress
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -15,6 +16,7 @@ from mcp_types.jsonrpc import JSONRPCError, jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from asyncmcp_kombu.broker.threads import wait_for
+from asyncmcp_kombu.client.dialect import Plain
 from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox
 from asyncmcp_kombu.client.ordering import Ordering
@@ -36,10 +38,10 @@ class Arriving:
         arrivals: MemoryObjectReceiveStream[Envelope | ClientSuperseded],
         into_session: MemoryObjectSendStream[SessionMessage | Exception],
         ordering: Ordering,
+        dialect: Plain,
         wire_ids: WireIds | None = None,
     ) -> None:
-        self._wire_ids = wire_ids
-        self._ordering = ordering
+        self._ordering, self._dialect, self._wire_ids = ordering, dialect, wire_ids
         self._mailbox, self._session, self._listening = mailbox, session, listening
         self._arrivals, self._into_session = arrivals, into_session
 
@@ -91,13 +93,17 @@ class Arriving:
                 await wait_for(self._mailbox.listen(self._session.client_id))
             except BrokerError as error:
                 await self._into_session.send(error)
-        await self._into_session.send(_to_session(envelope))
+        await self._into_session.send(_to_session(self._dialect.incoming(envelope)))
         for message in follows:
-            await self._into_session.send(SessionMessage(jsonrpc_message_adapter.validate_python(message)))
+            await self._send(message)
 
     async def _pass_on_event(self, envelope: Envelope) -> None:
         for message in self._listening.hears(envelope):
-            await self._into_session.send(SessionMessage(jsonrpc_message_adapter.validate_python(message)))
+            await self._send(message)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        restored = self._dialect.restored(message)
+        await self._into_session.send(SessionMessage(jsonrpc_message_adapter.validate_python(restored)))
 
 
 def _to_session(envelope: Envelope) -> SessionMessage | Exception:

@@ -2,7 +2,7 @@
 
 All sessions of a process to one server on one broker use one mailbox: a thousand idle sessions cost three
 threads. Replies find their session by the `ClientId` that the server echoes. A session with an address of its own
-(a named client, or one with replies by fan-out) has a mailbox to itself.
+(a named client, or one with replies by fan-out) has a mailbox to itself: own_mailbox.py.
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from kombu.connection import Connection
 
 from asyncmcp_kombu.broker import queues
-from asyncmcp_kombu.broker.connection import connect, establish
+from asyncmcp_kombu.broker.connection import connect
 from asyncmcp_kombu.broker.exchanges import Binding
-from asyncmcp_kombu.broker.inbox import Inbox
-from asyncmcp_kombu.broker.publisher import Publisher, unreachable
-from asyncmcp_kombu.client.address import Address, shared_address
-from asyncmcp_kombu.client.earlier import EarlierAnswers
+from asyncmcp_kombu.broker.inbox import Inbox, OnMessage
+from asyncmcp_kombu.broker.misdirected import pass_on
+from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.envelope import Envelope, compose, parse
-from asyncmcp_kombu.errors import BrokerError, BrokerUnreachable, EnvelopeError, PublishError
+from asyncmcp_kombu.errors import BrokerError, EnvelopeError
 from asyncmcp_kombu.settings import Settings
-from asyncmcp_kombu.topology import EVERYONE, Topology
+from asyncmcp_kombu.topology import EVERYONE, Routes, Topology, new_client_id
 
 logger = logging.getLogger(__name__)
 
 Deliver = Callable[[Envelope], None]
+Claim = Callable[[Envelope], str | None]
+"""Says which session a message is for, by its client id; None when another consumer of the queue may wait for it."""
 
-_PREFETCH, _ANY_NUMBER = 100, 0
-"""A durable client holds what it does not take, and must not go deaf with it."""
-_ANNOUNCED, _UNBOUND = 10.0, 0.5
-"""Seconds."""
+
+_UNBINDING = 2.0
+"""Seconds for which closing waits for a binding to be undone."""
 
 
 class _Key(NamedTuple):
@@ -45,76 +46,43 @@ class _Key(NamedTuple):
     max_message_bytes: int
 
 
-class Mailbox:
-    """Opened by the first session, closed by the last; see `open_mailbox` and `close_mailbox`.
+def _echoed(envelope: Envelope) -> str:
+    return envelope.client_id or ""
 
-    Args:
-        address: default: a temporary queue, which sessions share.
-        earlier: of a durable client, where answers to its former processes are kept.
-    """
+
+class Mailbox:
+    """Opened by the first session, closed by the last; see `open_mailbox` and `close_mailbox`."""
 
     def __init__(
         self,
-        settings: Settings,
-        topology: Topology,
-        address: Address | None = None,
-        earlier: EarlierAnswers | None = None,
+        routes: Routes,
+        *,
+        reply_to: str | None,
+        inbox: Callable[[OnMessage], Inbox],
+        publisher: Publisher,
+        max_bytes: int,
+        claim: Claim = _echoed,
     ) -> None:
-        self._address, self._shared = address or shared_address(topology), address is None
-        self.reply_to = self._address.reply_to
-        self._earlier = earlier
-        self._topology, self._max_bytes = topology, settings.max_message_bytes
+        """Args: reply_to: what servers are told; inbox: makes the inbox for the queue that this leads to."""
+        self.reply_to, self._routes, self._max_bytes = reply_to, routes, max_bytes
+        self._inbox, self._publisher, self._claim = inbox(self._on_message), publisher, claim
         self._sessions: dict[str, Deliver] = {}
-        self._events = Binding(topology.events, EVERYONE)
+        self._events = None if routes.events is None else Binding(routes.events, EVERYONE)
         self._listeners: set[str] = set()
         self._bound: Future[None] | None = None
         self._unbound: Future[None] | None = None
-        self._always_bound = self._events in self._address.bindings
+        self._always_bound = False
         self._lock = threading.Lock()
 
-        def new_connection() -> Connection:
-            return connect(settings.broker_url.get_secret_value(), settings)
-
-        self._connect = new_connection
-        self._inbox = Inbox(
-            new_connection,
-            self._address.queue,
-            self._on_message,
-            also=(queues.request_queue(topology),),
-            temporary=not self._address.durable,
-            prefetch=_ANY_NUMBER if self._address.durable else _PREFETCH,
-            bindings=self._address.bindings,
-        )
-        if earlier is not None:
-            earlier.settle = self._inbox.call_soon
-        self._publisher = Publisher(new_connection, max_bytes=settings.max_message_bytes)
-
-    def open(self, announce: Envelope | None = None) -> None:
-        """Args: announce: written to the own queue before it is read, for whoever reads there still."""
-        if announce is not None:
-            with self._connect() as connection:
-                try:
-                    establish(connection)
-                    queues.ensure(connection, self._address.queue)
-                except Exception as error:
-                    raise unreachable(error) from error
-            try:
-                self._publisher.publish(self._address.queue.name, announce).result(_ANNOUNCED)
-            except TimeoutError:
-                raise BrokerUnreachable(f"the broker did not accept a message within {_ANNOUNCED:g} s") from None
-            except PublishError as error:
-                logger.warning("another process with this client id will not hear that it is superseded: %s", error)
+    def open(self) -> None:
         self._inbox.start()
 
-    def close(self) -> None:
-        """What concerns everyone no longer goes to a durable queue; else it would fill while its client is away."""
+    def close(self, unbind: Binding | None = None) -> None:
         self._publisher.close()
-        if self._address.durable and not (self._earlier is not None and self._earlier.superseded):
-            unbound = self._inbox.unbind(self._events) if self._always_bound else self._unbound
-            if unbound is not None:
-                with suppress(BrokerError, TimeoutError):
-                    unbound.result(_UNBOUND)
-        self._inbox.close(None if self._earlier is None else self._earlier.give_back)
+        if unbind is not None:
+            with suppress(BrokerError, TimeoutError):
+                self._inbox.unbind(unbind).result(_UNBINDING)
+        self._inbox.close()
 
     def join(self, client_id: str, deliver: Deliver) -> None:
         """Hand what arrives for the client id to `deliver`, which is called in the mailbox's thread."""
@@ -129,11 +97,18 @@ class Mailbox:
         return self._publisher.publish(queue, envelope)
 
     def tell_everyone(self, envelope: Envelope) -> Future[None]:
-        """Publish to every process of the server, whichever holds what the message is about."""
-        return self._publisher.publish_to(self._topology.control, envelope)
+        """Publish to every process of the server, whichever holds what the message is about.
+
+        Where the server has no exchange for that it goes the way of requests.
+        """
+        if self._routes.control is None:
+            return self._publisher.publish(self._routes.requests, envelope)
+        return self._publisher.publish_to(self._routes.control, replace(envelope, audience=EVERYONE))
 
     def listen(self, client_id: str) -> Future[None]:
         """Have the session hear the server's events; done when the reply queue is bound to their exchange."""
+        if self._events is None:  # events come as a subscription's answers do
+            return _done()
         with self._lock:
             self._listeners.add(client_id)
             if self._always_bound:
@@ -146,7 +121,7 @@ class Mailbox:
         """The last session to stop unbinds the queue."""
         with self._lock:
             self._listeners.discard(client_id)
-            if not self._listeners and self._bound is not None:
+            if not self._listeners and self._bound is not None and self._events is not None:
                 self._bound = None
                 self._unbound = self._inbox.unbind(self._events)
 
@@ -155,19 +130,24 @@ class Mailbox:
         try:
             envelope = parse(message.body, headers, max_bytes=self._max_bytes)
         except EnvelopeError as error:
-            logger.warning("dropped a message on %s: %s", self._address.queue.name, error)
+            logger.warning("dropped a message for %s: %s", self.reply_to, error)
             envelope = _instead_of_response(headers, error)
-        if envelope is not None:
-            if self._earlier is not None and self._earlier.look(envelope, message):
+        else:
+            owner = self._claim(envelope)
+            if owner is None:
+                pass_on(message)
                 return
-            its_session = [envelope.client_id or self._only_session()]
-            for client_id in self._listening() if envelope.audience == EVERYONE else its_session:
+            envelope = replace(envelope, client_id=owner)
+        if envelope is not None:
+            if self._keeps(envelope, message):
+                return
+            for client_id in self._listening() if envelope.audience == EVERYONE else [envelope.client_id or ""]:
                 self._deliver(client_id, envelope)
         message.ack()
 
-    def _only_session(self) -> str:
-        """Whose a message is that names no client, as some servers' do: known where the queue is one session's own."""
-        return "" if self._shared else next(iter(self._sessions), "")
+    def _keeps(self, envelope: Envelope, message: Any) -> bool:
+        """Whether the message is for no session, and settled later."""
+        return False
 
     def _listening(self) -> list[str]:
         with self._lock:
@@ -230,11 +210,28 @@ def open_mailbox(settings: Settings, topology: Topology) -> Mailbox:
                 mailbox, users = _open[key]
                 _open[key] = (mailbox, users + 1)
                 return mailbox
-        mailbox = Mailbox(settings, topology)
+        mailbox = _with_a_queue_of_its_own(settings, topology)
         mailbox.open()
         with _lock:
             _open[key] = (mailbox, 1)
         return mailbox
+
+
+def _with_a_queue_of_its_own(settings: Settings, topology: Topology) -> Mailbox:
+    name = topology.reply(new_client_id())
+
+    def new_connection() -> Connection:
+        return connect(settings.broker_url.get_secret_value(), settings)
+
+    return Mailbox(
+        topology,
+        reply_to=name,
+        inbox=lambda on_message: Inbox(
+            new_connection, queues.reply_queue(name), on_message, also=(queues.request_queue(topology),)
+        ),
+        publisher=Publisher(new_connection, max_bytes=settings.max_message_bytes),
+        max_bytes=settings.max_message_bytes,
+    )
 
 
 def close_mailbox(mailbox: Mailbox) -> None:

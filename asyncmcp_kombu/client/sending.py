@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -14,6 +13,7 @@ from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 
 from asyncmcp_kombu.broker.threads import wait_for
 from asyncmcp_kombu.client.deadline import current_deadline
+from asyncmcp_kombu.client.dialect import Plain
 from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox
 from asyncmcp_kombu.client.ordering import Ordering
@@ -21,7 +21,6 @@ from asyncmcp_kombu.client.session import Session
 from asyncmcp_kombu.client.wire_ids import WireIds
 from asyncmcp_kombu.envelope import Envelope, compose
 from asyncmcp_kombu.errors import AsyncMcpError, MessageTooLarge
-from asyncmcp_kombu.topology import EVERYONE
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +34,10 @@ class QueueWriteStream:
         session: Session,
         listening: Listening,
         ordering: Ordering,
+        dialect: Plain,
         wire_ids: WireIds | None = None,
     ) -> None:
-        self._ordering, self._wire_ids = ordering, wire_ids
+        self._ordering, self._dialect, self._wire_ids = ordering, dialect, wire_ids
         self._mailbox, self.session, self._listening = mailbox, session, listening
         self._closed = False
 
@@ -52,7 +52,7 @@ class QueueWriteStream:
             raise anyio.ClosedResourceError
         if self.session.ended is not None:
             raise self.session.ended
-        message = item.message.model_dump(by_alias=True, exclude_unset=True, mode="json")
+        message = self._dialect.outgoing(item.message.model_dump(by_alias=True, exclude_unset=True, mode="json"))
         if isinstance(item.message, JSONRPCRequest):
             await self._request(message)
             return
@@ -82,7 +82,7 @@ class QueueWriteStream:
         if message["method"] == "notifications/cancelled":
             if not self._listening.active:
                 self._mailbox.stop_listening(self.session.client_id)
-            return self._mailbox.tell_everyone(replace(self._envelope(message), audience=EVERYONE))
+            return self._mailbox.tell_everyone(self._envelope(message))
         return self._mailbox.send(self.session.queue_for(message), self._envelope(message))
 
     def _answer(self, message: dict[str, Any]) -> Future[None]:

@@ -11,7 +11,7 @@ from mcp_types import PROTOCOL_VERSION_META_KEY, RequestId
 
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.errors import AsyncMcpError
-from asyncmcp_kombu.topology import Topology, queue_name_of
+from asyncmcp_kombu.topology import Routes
 
 _REMEMBERED = 1_024
 """Requests of the server of which it is remembered who asked."""
@@ -20,9 +20,9 @@ _REMEMBERED = 1_024
 class Session:
     """One session of a client with a server. Used in one event loop."""
 
-    def __init__(self, client_id: str, topology: Topology) -> None:
+    def __init__(self, client_id: str, routes: Routes, *, tells_version: bool = True) -> None:
         self.client_id = client_id
-        self._topology = topology
+        self.routes, self._tells_version = routes, tells_version
         self.session_id: str | None = None
         """Of the handshake versions: what the server said last, to be sent back with every message."""
         self.on_close_stream: Callable[[RequestId], None] | None = None
@@ -46,8 +46,9 @@ class Session:
         if request_id is None:
             return
         if envelope.kind == "request":
-            if envelope.reply_to is not None and self._topology.allows_reply_to(envelope.reply_to):
-                self._asked[coerce_request_id(request_id)] = queue_name_of(envelope.reply_to)
+            route = self.routes.reply_route(envelope.reply_to)
+            if route is not None:
+                self._asked[coerce_request_id(request_id)] = route
                 if len(self._asked) > _REMEMBERED:
                     self._asked.popitem(last=False)
         elif request_id == self._initialize:
@@ -62,9 +63,11 @@ class Session:
             asked_by = (message.get("params") or {}).get("progressToken")
         else:
             asked_by = None
-        return self._asked.get(coerce_request_id(asked_by) if asked_by is not None else "", self._topology.requests)
+        return self._asked.get(coerce_request_id(asked_by) if asked_by is not None else "", self.routes.requests)
 
     def version_of(self, message: Mapping[str, Any]) -> str | None:
-        """The protocol version that a message is written for."""
+        """The protocol version that a message is written for, as far as it is to be said beside the message."""
+        if not self._tells_version:
+            return None
         version = ((message.get("params") or {}).get("_meta") or {}).get(PROTOCOL_VERSION_META_KEY)
         return version if isinstance(version, str) else self._version

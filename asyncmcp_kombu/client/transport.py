@@ -16,7 +16,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from anyio.streams.memory import MemoryObjectSendStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.client._transport import TransportStreams
 from mcp.shared.message import SessionMessage
 from pydantic import SecretStr
@@ -25,10 +25,12 @@ from asyncmcp_kombu.broker.connection import scheme_of
 from asyncmcp_kombu.broker.threads import call_soon
 from asyncmcp_kombu.client.address import Address, RepliesBy, check_client_id, own_address
 from asyncmcp_kombu.client.arriving import Arriving
+from asyncmcp_kombu.client.dialect import Plain
 from asyncmcp_kombu.client.earlier import EarlierAnswers, announcement
 from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox, close_mailbox, open_mailbox
 from asyncmcp_kombu.client.ordering import Ordering
+from asyncmcp_kombu.client.own_mailbox import OwnMailbox
 from asyncmcp_kombu.client.sending import QueueWriteStream
 from asyncmcp_kombu.client.session import Session
 from asyncmcp_kombu.client.wire_ids import WireIds
@@ -132,17 +134,13 @@ class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
 
     @asynccontextmanager
     async def _connected(self) -> AsyncGenerator[TransportStreams]:
-        session, listening, ordering = Session(self.client_id, self._topology), Listening(), Ordering()
-        into_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
-        deliver, arrivals = anyio.create_memory_object_stream[Envelope | ClientSuperseded](math.inf)
-        soon, earlier = call_soon(), self._earlier
-        wire_ids = WireIds() if self._named else None
-        announce = None
+        earlier, wire_ids, announce = self._earlier, WireIds() if self._named else None, None
+        arrivals = anyio.create_memory_object_stream[Envelope | ClientSuperseded](math.inf)
         if earlier is not None and wire_ids is not None:
-            earlier.open(wire_ids.incarnation, soon, partial(_hand_over, deliver))
+            earlier.open(wire_ids.incarnation, call_soon(), partial(_hand_over, arrivals[0]))
             announce = announcement(self.client_id, wire_ids.incarnation)
         try:
-            mailbox = await _open(partial(self._open_mailbox, announce))
+            mailbox = await opened(partial(self._open_mailbox, announce), close_mailbox)
         except BaseException:
             if earlier is not None:
                 earlier.close(BrokerUnreachable("the durable client could not be connected"))
@@ -150,16 +148,10 @@ class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
         try:
             if earlier is not None:
                 earlier.take_over()
-            mailbox.join(session.client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
-            async with deliver, read, anyio.create_task_group() as tasks:
-                arriving = Arriving(mailbox, session, listening, arrivals, into_session, ordering, wire_ids)
-                tasks.start_soon(arriving.run)
-                try:
-                    yield read, QueueWriteStream(mailbox, session, listening, ordering, wire_ids)
-                finally:
-                    tasks.cancel_scope.cancel()
+            session = Session(self.client_id, self._topology)
+            async with stream_pair(mailbox, session, wire_ids=wire_ids, arrivals=arrivals) as streams:
+                yield streams
         finally:
-            mailbox.leave(session.client_id)
             if earlier is not None:
                 earlier.close(BrokerUnreachable("the durable client is not connected any more"))
             with anyio.CancelScope(shield=True):
@@ -168,7 +160,7 @@ class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
     def _open_mailbox(self, announce: Envelope | None) -> Mailbox:
         if self._address is None:
             return open_mailbox(self._settings, self._topology)
-        mailbox = Mailbox(self._settings, self._topology, self._address, self._earlier)
+        mailbox = OwnMailbox(self._settings, self._topology, self.client_id, self._address, self._earlier)
         try:
             mailbox.open(announce)
         except BaseException:
@@ -190,29 +182,74 @@ def chosen_settings(settings: Settings | None, broker_url: str | None, server: s
     return chosen
 
 
-async def _open(open_it: Callable[[], Mailbox]) -> Mailbox:
+Arrivals = tuple[
+    MemoryObjectSendStream[Envelope | ClientSuperseded], MemoryObjectReceiveStream[Envelope | ClientSuperseded]
+]
+"""What comes for a session, on its way from the mailbox's thread into the event loop."""
+
+
+@asynccontextmanager
+async def stream_pair(
+    mailbox: Mailbox,
+    session: Session,
+    dialect: Plain | None = None,
+    timeout: float = math.inf,
+    *,
+    wire_ids: WireIds | None = None,
+    arrivals: Arrivals | None = None,
+) -> AsyncGenerator[TransportStreams]:
+    """The streams of one session over an open mailbox; after `timeout` seconds they end."""
+    dialect, listening, ordering = dialect or Plain(), Listening(), Ordering()
+    into_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
+    deliver, arriving = arrivals or anyio.create_memory_object_stream[Envelope | ClientSuperseded](math.inf)
+    soon = call_soon()
+    write = QueueWriteStream(mailbox, session, listening, ordering, dialect, wire_ids)
+    run = Arriving(mailbox, session, listening, arriving, into_session, ordering, dialect, wire_ids).run
+    try:
+        mailbox.join(session.client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
+        async with deliver, read, anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            if timeout < math.inf:
+                tasks.start_soon(_end_after, timeout, write, into_session)
+            try:
+                yield read, write
+            finally:
+                tasks.cancel_scope.cancel()
+    finally:
+        mailbox.leave(session.client_id)
+
+
+async def _end_after(
+    seconds: float, write: QueueWriteStream, into_session: MemoryObjectSendStream[SessionMessage | Exception]
+) -> None:
+    await anyio.sleep(seconds)
+    await write.aclose()
+    into_session.close()
+
+
+async def opened(open_it: Callable[[], Mailbox], close_it: Callable[[Mailbox], None]) -> Mailbox:
     """The mailbox, opened in a thread; when this is cancelled meanwhile, the thread closes it again."""
-    opened: list[Mailbox] = []
+    found: list[Mailbox] = []
     abandoned, settled = threading.Event(), threading.Lock()
 
     def work() -> None:
         mailbox = open_it()
         with settled:
-            opened.append(mailbox)
+            found.append(mailbox)
             if not abandoned.is_set():
                 return
-        close_mailbox(mailbox)
+        close_it(mailbox)
 
     try:
         await anyio.to_thread.run_sync(work)
     except BaseException:
         with settled:
             abandoned.set()
-            finished = list(opened)
+            finished = list(found)
         for mailbox in finished:
-            close_mailbox(mailbox)
+            close_it(mailbox)
         raise
-    return opened[0]
+    return found[0]
 
 
 def _hand_over(

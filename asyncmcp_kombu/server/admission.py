@@ -6,57 +6,65 @@ is refused: its sender is told where it left such an address, else the message i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.envelope import Envelope, parse
-from asyncmcp_kombu.errors import EnvelopeError, ReplyAddressRefused
+from asyncmcp_kombu.errors import EnvelopeError
 from asyncmcp_kombu.server.replies import Replies
-from asyncmcp_kombu.topology import Topology, is_client_id
+from asyncmcp_kombu.server.return_address import addressed, return_route
+from asyncmcp_kombu.server.sessions import Sessions
+from asyncmcp_kombu.topology import Routes
+
+logger = logging.getLogger(__name__)
 
 
-def admit(body: bytes | str, headers: Mapping[str, Any], topology: Topology, max_bytes: int) -> Envelope:
-    """The envelope in a message from the request queue.
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What decides for one server. `max_bytes` is the largest body."""
 
-    Raises:
-        EnvelopeError: it is refused; the text says why.
-    """
-    envelope = parse(body, headers, max_bytes=max_bytes)
-    address = envelope.reply_to
-    expects_answer = envelope.kind == "request" or address is not None
-    if expects_answer and not _may_answer(topology, address, envelope.client_id):
-        raise ReplyAddressRefused(
-            f"reply address {address!r}: a reply queue of this server is expected ({topology.reply('…')}), or its "
-            f"exchange {topology.events} together with a ClientId",
-            request_id=envelope.request_id,
-        )
-    return envelope
+    routes: Routes
+    sessions: Sessions
+    max_bytes: int
+
+    def admit(self, message: Any) -> Envelope:
+        """The envelope in a Kombu message from the request queue, with the route of its answer as `reply_to`.
+
+        Raises:
+            EnvelopeError: it is refused; the text says why.
+        """
+        envelope = parse(message.body, message.headers or {}, max_bytes=self.max_bytes)
+        return addressed(envelope, self.routes, self.sessions, _queue_url(message))
+
+    def refuse(self, message: Any, error: EnvelopeError, publisher: Publisher) -> Future[None]:
+        """Tell the sender, or keep the message; done when the broker has accepted that."""
+        headers: Mapping[str, Any] = message.headers or {}
+        route = return_route(headers, self.routes, self.sessions, _queue_url(message))
+        if route is not None:
+            request_id = error.request_id
+            if request_id is None and "Method" in headers:  # of the sender's, and not of what it answers
+                request_id = headers.get("RequestId")
+            sender = Envelope(
+                body=b"",
+                message={"id": request_id},
+                timestamp=0.0,
+                client_id=headers.get("ClientId"),
+                reply_to=route,
+            )
+            return Replies(sender, publisher.publish).error(error.error_data())
+        if self.routes.dead is None:
+            logger.error("dropped a message on %s that nobody can be told about: %s", self.routes.requests, error)
+            nothing: Future[None] = Future()
+            nothing.set_result(None)
+            return nothing
+        body: object = message.body
+        raw = body if isinstance(body, bytes) else str(body).encode("utf-8", "replace")
+        return publisher.publish_raw(self.routes.dead, raw, {"MessageType": "dead", "Reason": error.reason})
 
 
-def _may_answer(topology: Topology, address: object, client_id: object) -> bool:
-    """Whether the server writes to the address. What is fanned out is for one client, never for everyone."""
-    if not isinstance(address, str):
-        return False
-    if topology.fans_out(address):
-        return isinstance(client_id, str) and is_client_id(client_id)
-    return topology.allows_reply_to(address)
-
-
-def refuse(
-    body: object, headers: Mapping[str, Any], error: EnvelopeError, topology: Topology, publisher: Publisher
-) -> Future[None]:
-    """Tell the sender, or keep the message; done when the broker has accepted that."""
-    address = headers.get("ReplyTo")
-    if isinstance(address, str) and _may_answer(topology, address, headers.get("ClientId")):
-        sender = Envelope(
-            body=b"",
-            message={"id": error.request_id},
-            timestamp=0.0,
-            client_id=headers.get("ClientId"),
-            reply_to=address,
-        )
-        return Replies(sender, publisher.publish).error(error.error_data())
-    raw = body if isinstance(body, bytes) else str(body).encode("utf-8", "replace")
-    return publisher.publish_raw(topology.dead, raw, {"MessageType": "dead", "Reason": error.reason})
+def _queue_url(message: Any) -> str | None:
+    return (message.delivery_info or {}).get("queue_url")

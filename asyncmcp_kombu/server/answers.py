@@ -16,7 +16,7 @@ from asyncmcp_kombu.broker.inbox import Inbox
 from asyncmcp_kombu.broker.threads import CallSoon, call_soon
 from asyncmcp_kombu.envelope import Envelope, parse
 from asyncmcp_kombu.errors import EnvelopeError
-from asyncmcp_kombu.topology import Topology, new_client_id
+from asyncmcp_kombu.topology import Routes
 
 logger = logging.getLogger(__name__)
 
@@ -30,19 +30,24 @@ class Answers:
 
     def __init__(
         self,
-        topology: Topology,
+        routes: Routes,
         connect: Callable[[], Connection],
-        on_answer: Callable[[Envelope], None],
+        on_answer: Callable[[Envelope], object],
         max_bytes: int,
     ) -> None:
-        self._address = topology.reply(new_client_id())
+        self._address = routes.new_inbox()
         self._connect, self._on_answer, self._max_bytes = connect, on_answer, max_bytes
         self._inbox: Inbox | None = None
         self._opening: anyio.Lock | None = None
         self._soon: CallSoon | None = None
 
-    async def address(self) -> str:
-        """What goes out as `ReplyTo`. Raises BrokerUnreachable when the inbox cannot be opened."""
+    async def address(self) -> str | None:
+        """What goes out as `ReplyTo`; None when clients answer by way of the request queue.
+
+        Raises BrokerUnreachable when the inbox cannot be opened.
+        """
+        if self._address is None:
+            return None
         self._opening = self._opening or anyio.Lock()
         async with self._opening:
             if self._inbox is None:

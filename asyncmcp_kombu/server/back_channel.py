@@ -27,7 +27,7 @@ from pydantic import ValidationError
 from asyncmcp_kombu.broker.threads import wait_for
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.server.answers import Answers
-from asyncmcp_kombu.topology import Topology, new_client_id
+from asyncmcp_kombu.topology import Topology, new_question
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class BackChannel:
             BrokerUnreachable: the broker is away.
         """
         address = await self._answers.address()
-        request_id = new_client_id()  # unguessable: another client that knows the inbox cannot answer for this one
+        request_id = new_question(address)  # unguessable: another client that knows the inbox cannot answer for this
         into, arrivals = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
         self._waiting[request_id] = into
         options: CallOptions = {**(opts or {}), "request_id": request_id}
@@ -96,7 +96,7 @@ class BackChannel:
 class _ToClient:
     """The stream into which the SDK writes what goes to the client."""
 
-    def __init__(self, send: Send, address: str) -> None:
+    def __init__(self, send: Send, address: str | None) -> None:
         self._send, self._address = send, address
 
     async def send(self, item: SessionMessage, /) -> None:

@@ -24,7 +24,7 @@ from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.inbox import Inbox
 from asyncmcp_kombu.envelope import Envelope, parse
 from asyncmcp_kombu.errors import EnvelopeError
-from asyncmcp_kombu.topology import EVERYONE, Topology, new_worker_id
+from asyncmcp_kombu.topology import EVERYONE, control_queue
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ class Cancellations:
 
 
 def control_inbox(
-    topology: Topology, connect: Callable[[], Connection], on_cancel: Callable[[Key], None], max_bytes: int
+    control: str, connect: Callable[[], Connection], on_cancel: Callable[[Key], None], max_bytes: int
 ) -> Inbox:
-    """An inbox that hears what is published to the server's control exchange; `on_cancel` runs in its thread."""
+    """An inbox that hears what is published to a server's control exchange; `on_cancel` runs in its thread."""
 
     def on_message(message: Any) -> None:
         try:
@@ -87,7 +87,7 @@ def control_inbox(
 
     return Inbox(
         connect,
-        queues.reply_queue(topology.control_queue(new_worker_id())),
+        queues.reply_queue(control_queue(control)),
         on_message,
-        bindings=(Binding(topology.control, EVERYONE),),
+        bindings=(Binding(control, EVERYONE),),
     )

@@ -19,7 +19,6 @@ from asyncmcp_kombu.broker.threads import wait_for
 from asyncmcp_kombu.envelope import CLOSE_STREAM, Envelope, compose
 from asyncmcp_kombu.server.back_channel import BackChannel
 from asyncmcp_kombu.server.replies import Publish, Reply
-from asyncmcp_kombu.topology import queue_name_of
 
 _LEVELS: tuple[LoggingLevel, ...] = get_args(LoggingLevel)  # in order of severity
 
@@ -114,7 +113,7 @@ class ClientOutbound:
         envelope = compose(
             message, client_id=self.client.client_id, session_id=self.client.session_id, reply_to=reply_to
         )
-        return self.publish(queue_name_of(self.client.reply_to), envelope)
+        return self.publish(self.client.reply_to, envelope)
 
 
 def _wanted(method: str, params: Mapping[str, Any] | None, log_level: LoggingLevel | None) -> bool:

@@ -10,10 +10,9 @@ from mcp_types.jsonrpc import ErrorData
 
 from asyncmcp_kombu.envelope import Envelope, compose
 from asyncmcp_kombu.errors import MessageTooLarge
-from asyncmcp_kombu.topology import queue_name_of
 
 Publish = Callable[[str, Envelope], Future[None]]
-"""Publishes an envelope to a queue; the future is done when the broker has accepted it."""
+"""Publishes an envelope to a queue, or to a topic by its ARN; the future is done when the broker has accepted it."""
 
 
 class Reply(Protocol):
@@ -69,7 +68,7 @@ class Replies:
             sequence=self._sequence,
             **attributes,
         )
-        sent = self._publish(queue_name_of(address), envelope)
+        sent = self._publish(address, envelope)
         if not (sent.done() and isinstance(sent.exception(), MessageTooLarge)):
             self._sequence += 1  # a message that was never sent must leave no gap
         return sent

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any
@@ -16,10 +17,11 @@ from typing import Any
 import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectSendStream
+from kombu.connection import Connection
 from mcp.shared.dispatcher import coerce_request_id
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
-from mcp_types import RequestId
+from mcp_types import PROTOCOL_VERSION_META_KEY, InitializeRequestParams, RequestId
 from mcp_types.jsonrpc import (
     CONNECTION_CLOSED,
     INVALID_REQUEST,
@@ -33,13 +35,15 @@ from pydantic import ValidationError
 
 from asyncmcp_kombu.broker.threads import wait_for
 from asyncmcp_kombu.envelope import Envelope, compose
-from asyncmcp_kombu.errors import AsyncMcpError
+from asyncmcp_kombu.errors import AsyncMcpError, QueueNotFound, SessionRefused
 from asyncmcp_kombu.server.answers import Answers
 from asyncmcp_kombu.server.cancellation import CANCELLED, Key, key_of
+from asyncmcp_kombu.server.keys import secret_keys
 from asyncmcp_kombu.server.reception import Reception
 from asyncmcp_kombu.server.requests import ServedRequest, Settle
+from asyncmcp_kombu.server.sessions import Sessions
 from asyncmcp_kombu.settings import Settings
-from asyncmcp_kombu.topology import Topology, new_client_id, queue_name_of
+from asyncmcp_kombu.topology import Routes, new_question
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +55,23 @@ class Switchboard:
     """The stream into which the SDK's server writes, and what its read stream is fed from."""
 
     def __init__(
-        self, topology: Topology, settings: Settings, into_server: MemoryObjectSendStream[SessionMessage | Exception]
+        self,
+        routes: Routes,
+        settings: Settings,
+        connect: Callable[[], Connection],
+        into_server: MemoryObjectSendStream[SessionMessage | Exception],
+        attributes: Mapping[str, str] | None = None,
     ) -> None:
         self._into_server = into_server
-        self.reception = Reception(topology, settings, self._take, self._cancel)
+        self._sessions = Sessions(routes.server, secret_keys(settings))
+        self.reception = Reception(
+            routes, settings, connect, self._sessions, self._take, self._cancel, self._answered, attributes
+        )
         self._publisher = self.reception.publisher
-        self._answers = Answers(topology, self.reception.connect, self._answered, settings.max_message_bytes)
+        self._answers = Answers(routes, connect, self._answered, settings.max_message_bytes)
+        self._shaken = False  # whether the SDK's connection has seen a handshake
         self._numbers = itertools.count(1)
+        self._modern: bool | None = None  # the era, which the first request decides
         self._requests: dict[RequestId, ServedRequest] = {}
         self._numbered: dict[Key, RequestId] = {}
         self._asked: dict[str, RequestId] = {}
@@ -66,11 +80,17 @@ class Switchboard:
     # --- from clients to the server ---
 
     def _take(self, envelope: Envelope, settle: Settle) -> None:
+        if envelope.method == "initialize":
+            self._shaken = True
+        elif not (self._shaken or self._modern):
+            self._repeat_handshake(envelope)
         if envelope.kind == "notification":
             self._feed(envelope.message)
             settle(True)
             return
         number = next(self._numbers)
+        if self._modern is None:
+            self._modern = _is_modern(envelope)
         request = self._requests[number] = ServedRequest(envelope, self._publisher, settle)
         key = key_of(envelope)
         if key is not None:
@@ -82,21 +102,38 @@ class Switchboard:
         settled = partial(self._settled_unanswered, number, request)
         self._feed({**envelope.message, "id": number}, ServerMessageMetadata(on_request_unanswered=settled))
 
+    def _repeat_handshake(self, envelope: Envelope) -> None:
+        """Tell the SDK's connection of a handshake that another process of the server had, or this one before."""
+        if envelope.session_id is None:
+            return
+        try:
+            session = self._sessions.open(envelope)
+        except SessionRefused:
+            return  # the SDK says that there was no handshake
+        self._shaken, self._modern = True, False
+        params = session.client_params.model_dump(by_alias=True, exclude_none=True, mode="json")
+        params["protocolVersion"] = session.protocol_version
+        number = next(self._numbers)  # its answer is nobody's
+        self._feed({"jsonrpc": "2.0", "id": number, "method": "initialize", "params": params})
+        self._feed({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
     def _cancel(self, key: Key) -> None:
         number = self._numbered.get(key)
         if number is not None:
             self._feed({"jsonrpc": "2.0", "method": CANCELLED, "params": {"requestId": number}})
 
-    def _answered(self, answer: Envelope) -> None:
+    def _answered(self, answer: Envelope) -> bool:
+        """Whether the answer, or the progress on the way to it, is to a question of this connection."""
         message = dict(answer.message)
         if answer.kind == "response":
             number = self._asked.pop(str(message.get("id")), None)
             if number is not None:
                 self._feed({**message, "id": number})
-            return
-        token = answer.params.get("progressToken")
-        if str(token) in self._asked:
-            self._feed({**message, "params": {**answer.params, "progressToken": self._asked[str(token)]}})
+            return number is not None
+        number = self._asked.get(str(answer.params.get("progressToken")))
+        if number is not None:
+            self._feed({**message, "params": {**answer.params, "progressToken": number}})
+        return number is not None
 
     def _feed(self, message: Any, metadata: ServerMessageMetadata | None = None) -> None:
         try:
@@ -132,7 +169,21 @@ class Switchboard:
             request.settle(False)
         else:
             own = request.envelope.message["id"]
+            if not isinstance(answer, ErrorData):
+                self._begin_session(request, answer)
+            elif _is_modern(request.envelope) is (not self._modern):
+                answer = _naming_serve(answer)
             await request.answer(answer if isinstance(answer, ErrorData) else _named(answer, own))
+
+    def _begin_session(self, request: ServedRequest, result: Mapping[str, Any]) -> None:
+        """Give a client that says only once where its answers go a SessionId that holds it."""
+        envelope = request.envelope
+        if envelope.method == "initialize":
+            version, params = (
+                str(result.get("protocolVersion")),
+                InitializeRequestParams.model_validate(envelope.params),
+            )
+            request.replies.session_id = self._sessions.seal(envelope, version, params)
 
     async def _ask(self, message: dict[str, Any], request: ServedRequest | None) -> None:
         number = message["id"]
@@ -141,8 +192,8 @@ class Switchboard:
             error = {"code": INVALID_REQUEST, "message": text}
             self._feed({"jsonrpc": "2.0", "id": number, "error": error})
             return
-        asked = new_client_id()
         address = await self._answers.address()
+        asked = new_question(address)
         self._asked[asked] = number
         await wait_for(request.replies.send(_asked_as(message, asked), address))
 
@@ -160,8 +211,11 @@ class Switchboard:
                     message = {**message, "params": _named(message["params"], request.envelope.message["id"])}
                 await wait_for(request.replies.send(message))
             elif standalone:
-                for client in list(self._handshaken.values()):
-                    await wait_for(self._publisher.publish(queue_name_of(client.reply_to or ""), _to(client, message)))
+                for client_id, client in list(self._handshaken.items()):
+                    try:
+                        await wait_for(self._publisher.publish(client.reply_to or "", _to(client, message)))
+                    except QueueNotFound:
+                        self._handshaken.pop(client_id, None)
         except AsyncMcpError as error:
             logger.warning("a notification was not sent: %s", error)
 
@@ -207,6 +261,20 @@ def _named(members: dict[str, Any], subscription_id: RequestId) -> dict[str, Any
     if not isinstance(meta, dict) or SUBSCRIPTION_ID_META_KEY not in meta:
         return members
     return {**members, "_meta": {**meta, SUBSCRIPTION_ID_META_KEY: subscription_id}}
+
+
+def _is_modern(request: Envelope) -> bool | None:
+    """Whether a request is of 2026-07-28 or later; None for one that any connection takes."""
+    meta = request.params.get("_meta")
+    if request.method == "initialize":
+        return False
+    return True if isinstance(meta, Mapping) and PROTOCOL_VERSION_META_KEY in meta else None
+
+
+def _naming_serve(error: ErrorData) -> ErrorData:
+    """The SDK's refusal of a client of the other era, with what to do."""
+    text = f"{error.message}; the first client decided that: asyncmcp_kombu.serve takes clients of both eras"
+    return error.model_copy(update={"message": text})
 
 
 def _asked_as(message: dict[str, Any], asked: str) -> dict[str, Any]:

@@ -7,18 +7,20 @@ async with kombu_server("redis://localhost", name="notes") as (read, write):
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from kombu.connection import Connection
 from mcp.shared.message import SessionMessage
 from pydantic import SecretStr
 
-from asyncmcp_kombu.broker.connection import scheme_of
+from asyncmcp_kombu.broker.connection import connect, scheme_of
 from asyncmcp_kombu.server.switchboard import Switchboard
 from asyncmcp_kombu.settings import Settings
-from asyncmcp_kombu.topology import Topology
+from asyncmcp_kombu.topology import Routes, Topology
 
 Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], Switchboard]
 
@@ -52,12 +54,33 @@ def kombu_server(
 
 @asynccontextmanager
 async def _connected(settings: Settings, topology: Topology) -> AsyncGenerator[Streams]:
+    broker = partial(connect, settings.broker_url.get_secret_value(), settings)
+    async with stream_pair(topology, settings, broker) as streams:
+        yield streams
+
+
+@asynccontextmanager
+async def stream_pair(
+    routes: Routes,
+    settings: Settings,
+    connect: Callable[[], Connection],
+    attributes: Mapping[str, str] | None = None,
+    timeout: float = math.inf,
+) -> AsyncGenerator[Streams]:
+    """A stream pair over the routes; after `timeout` seconds nothing more is read, and the server ends."""
     into_server, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
-    switchboard = Switchboard(topology, settings, into_server)
+    switchboard = Switchboard(routes, settings, connect, into_server, attributes)
     async with into_server, read, switchboard.reception as reception, anyio.create_task_group() as tasks:
         tasks.start_soon(reception.run)
+        if timeout < math.inf:
+            tasks.start_soon(_end_after, timeout, into_server)
         try:
             yield read, switchboard
         finally:
             await switchboard.give_back()
             tasks.cancel_scope.cancel()
+
+
+async def _end_after(seconds: float, into_server: MemoryObjectSendStream[SessionMessage | Exception]) -> None:
+    await anyio.sleep(seconds)
+    into_server.close()

@@ -54,7 +54,9 @@ class Control(bootsteps.StartStopStep):
             return connect(c.app.conf.broker_read_url or c.app.conf.broker_url, served.settings)
 
         on_cancel = partial(self._on_cancel, c)
-        self._inbox = control_inbox(served.topology, new_connection, on_cancel, served.settings.max_message_bytes)
+        self._inbox = control_inbox(
+            served.topology.control, new_connection, on_cancel, served.settings.max_message_bytes
+        )
         self._inbox.start()
 
     def _on_cancel(self, c: Any, key: Key) -> None:

@@ -21,8 +21,10 @@ from kombu.messaging import Consumer
 from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError
-from asyncmcp_kombu.server.admission import admit, refuse
+from asyncmcp_kombu.server.admission import Admission
 from asyncmcp_kombu.server.cancellation import CANCELLED, key_of
+from asyncmcp_kombu.server.keys import secret_keys
+from asyncmcp_kombu.server.sessions import Sessions
 from asyncmcp_kombu.topology import EVERYONE
 from asyncmcp_kombu.worker.call import HEADER, CallMessage, arguments_of, call_id, to_header
 from asyncmcp_kombu.worker.control import cancelled
@@ -44,6 +46,8 @@ class Intake(bootsteps.StartStopStep):
         served = served_by(c.app)
         assert served is not None
         self._served, self._topology = served, served.topology
+        sessions = Sessions(served.topology.server, secret_keys(served.settings))
+        self._admission = Admission(served.topology, sessions, served.settings.max_message_bytes)
         self._tools = tools_of(c.app)
         self._consumer: Consumer | None = None
         self._forwarder = ThreadPoolExecutor(1, thread_name_prefix="asyncmcp-forward")
@@ -93,17 +97,20 @@ class Intake(bootsteps.StartStopStep):
             self._refuse(c, message, EnvelopeError(f"the worker could not take the request: {type(error).__name__}"))
 
     def _admit(self, c: Any, message: Any) -> None:
-        limit = self._served.settings.max_message_bytes
-        request = admit(message.body, message.headers or {}, self._topology, limit)
+        request = self._admission.admit(message)
         request = replace(request, sender=(message.delivery_info or {}).get("sender_id"))
         if request.method == CANCELLED:  # from a client that knows no control exchange
             publisher = process_of(c.app).publisher
             self._settle_after(
                 c, message, publisher.publish_to(self._topology.control, replace(request, audience=EVERYONE))
             )
-        elif request.kind == "response":
-            logger.debug("ignored an answer that nobody waits for")
-            message.ack_log_error(logger, c.connection_errors)
+        elif request.kind == "response":  # from a client that answers as it asks, as asyncmcp's do
+            inbox = self._topology.inbox_of(request.message.get("id"))
+            if inbox is None:
+                logger.debug("ignored an answer that nobody waits for")
+                message.ack_log_error(logger, c.connection_errors)
+            else:
+                self._settle_after(c, message, process_of(c.app).publisher.publish(inbox, request))
         elif request.expired() or key_of(request) in cancelled:
             logger.info("dropped %s %s: its caller waits no longer", request.method, request.name or "")
             message.ack_log_error(logger, c.connection_errors)
@@ -146,7 +153,7 @@ class Intake(bootsteps.StartStopStep):
     def _refuse(self, c: Any, message: Any, error: EnvelopeError) -> None:
         logger.warning("refused a message on %s: %s", self._topology.requests, error)
         publisher = process_of(c.app).publisher
-        self._settle_after(c, message, refuse(message.body, message.headers or {}, error, self._topology, publisher))
+        self._settle_after(c, message, self._admission.refuse(message, error, publisher))
 
     def _settle_after(self, c: Any, message: Any, done: Future[Any]) -> None:
         """Acknowledge when `done` succeeded; give the message back when the broker was away."""

@@ -16,6 +16,7 @@ from mcp import Client
 from asyncmcp_kombu import Settings, kombu_client
 from tests.fleet.native import worker_process
 from tests.services import cleanup_queues, new_prefix
+from tests.sqs.aws import Aws
 
 ROOT = Path(__file__).parents[2]
 
@@ -130,6 +131,34 @@ def test_the_tools_of_the_protocol_page(sqs_url: str, tmp_path: Path, capsys: py
     finally:
         worker.teardown()
         cleanup_queues(sqs_url, settings.prefix)
+
+
+def test_the_code_of_the_page_on_queues_by_url(sqs_url: str, tmp_path: Path) -> None:
+    server, client, topics = code_of("docs/sqs.md")
+    exec(compile(topics, "sqs.md", "exec"), {})
+    aws = Aws(sqs_url)
+    requests, responses = aws.queue("requests"), aws.queue("responses")
+    env = {**aws.env, "REQUESTS_URL": requests, "RESPONSES_URL": responses}
+    (tmp_path / "server.py").write_text(server)
+    (tmp_path / "client.py").write_text(client)
+    process = subprocess.Popen([sys.executable, str(tmp_path / "server.py")], env=env)
+    try:
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "client.py")], env=env, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout == "HI\n", done.stderr
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+        aws.cleanup()
+
+
+def test_the_imports_of_the_page_on_asyncmcp() -> None:
+    page = (ROOT / "docs/from-asyncmcp.md").read_text()
+    imports = [code for code in re.findall(r"`(from asyncmcp_kombu[^`]+)`", page)]
+    assert len(imports) == 4
+    for code in imports:
+        exec(compile(code, "from-asyncmcp.md", "exec"), {})
 
 
 def test_the_embedded_sqs_from_python(capsys: pytest.CaptureFixture[str]) -> None:

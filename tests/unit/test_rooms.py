@@ -25,6 +25,8 @@ ALLOWED = {
     "worker": {"errors", "topology", "envelope", "settings", "broker", "server"},
     "tasks": {"errors", "task_state", "topology", "envelope", "settings", "broker", "server", "worker"},
     "fleet": {"errors", "topology", "envelope", "settings", "broker", "server", "worker", "tasks"},
+    "sqs": {"errors", "topology", "envelope", "settings", "broker", "client", "server"},
+    "sns_sqs": {"errors", "topology", "envelope", "settings", "broker", "client", "server", "sqs"},
     "bridge": {"errors", "topology", "envelope", "settings", "broker", "client"},
     "cli": {
         *("errors", "task_state", "topology", "envelope", "settings"),

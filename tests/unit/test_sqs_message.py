@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
-from asyncmcp_kombu.broker.sqs_message import MAX_ATTRIBUTES, size_of, to_attributes, to_entry, to_payload
+from asyncmcp_kombu.broker.sqs_message import (
+    MAX_ATTRIBUTES,
+    group_of,
+    size_of,
+    to_attributes,
+    to_entry,
+    to_payload,
+)
 from asyncmcp_kombu.envelope import compose
 
 URL = "http://127.0.0.1/0/q"
@@ -163,3 +171,48 @@ def test_a_fifo_queue_gets_a_group_and_a_de_duplication_id():
     chosen = kombu_form(sent.body, sent.headers(), MessageGroupId="g", MessageDeduplicationId="d")
     entry = to_entry(URL + ".fifo", chosen)
     assert (entry["MessageGroupId"], entry["MessageDeduplicationId"]) == ("g", "d")
+
+
+def wrapped(message: str, **attributes: str) -> dict[str, Any]:
+    """What SNS puts into a queue without RawMessageDelivery."""
+    body = {
+        "Type": "Notification",
+        "MessageId": "1",
+        "TopicArn": "arn:aws:sns:us-east-1:000000000000:t",
+        "Message": message,
+        "MessageAttributes": {name: {"Type": "String", "Value": value} for name, value in attributes.items()},
+    }
+    return {"Body": json.dumps(body), "ReceiptHandle": "r"}
+
+
+def test_what_sns_wraps_is_unwrapped_with_its_attributes():
+    payload = to_payload(wrapped('{"jsonrpc": "2.0"}', MessageType="jsonrpc", ClientId="c"), "q", "url")
+    assert payload["body"] == '{"jsonrpc": "2.0"}'
+    assert payload["headers"] == {"MessageType": "jsonrpc", "ClientId": "c"}
+
+
+def test_attributes_of_the_queue_win_over_those_in_the_wrapping():
+    received = wrapped("{}", ClientId="inside")
+    received["MessageAttributes"] = {"ClientId": {"DataType": "String", "StringValue": "outside"}}
+    assert to_payload(received, "q", "url")["headers"]["ClientId"] == "outside"
+
+
+@pytest.mark.parametrize("body", ['{"TopicArn": "x"', '["TopicArn"]', '{"TopicArn": 1, "Type": "Notification"}'])
+def test_what_only_looks_wrapped_stays_as_it_is(body: str):
+    assert to_payload({"Body": body, "ReceiptHandle": "r"}, "q", "url")["body"] == body
+
+
+def test_a_fifo_group_is_a_client_and_what_must_overtake_has_its_own():
+    request, answer = {"ClientId": "c", "Method": "tools/call"}, {"ClientId": "c", "Sequence": 1, "RequestId": "1"}
+    assert group_of(request) == group_of(answer) == "c"
+    besides = group_of({"ClientId": "c", "Method": "notifications/cancelled"})
+    assert besides == group_of({"ClientId": "c"}) != "c"
+    assert len(group_of({"ClientId": "ü" * 300, "Method": "m"})) <= 128
+
+
+def test_a_message_that_is_sent_again_has_the_same_deduplication_id():
+    message = {"body": "{}", "headers": {"MessageType": "jsonrpc"}, "properties": {"message_id": "m1"}}
+    entry = to_entry("https://sqs/1/q.fifo", message)
+    assert entry["MessageDeduplicationId"] == "m1"
+    assert to_entry("arn:aws:sns:x:1:t.fifo", message, "TopicArn")["MessageDeduplicationId"] == "m1"
+    assert "MessageGroupId" not in to_entry("https://sqs/1/q", message)

@@ -14,6 +14,7 @@ from asyncmcp_kombu.topology import (
     belongs_to_one_process,
     is_durable_reply,
     new_client_id,
+    new_question,
     new_worker_id,
     queue_name_of,
 )
@@ -224,3 +225,30 @@ def test_a_durable_reply_queue_is_a_kind_of_its_own_that_outlives_its_process():
 def test_a_client_id_that_cannot_name_a_queue_is_refused(client_id: str):
     with pytest.raises(ConfigurationError, match="durable queue"):
         Topology("workers").durable_reply(client_id)
+
+
+QUEUE_URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/asyncmcp-shop-requests"
+
+
+@pytest.mark.parametrize(
+    ("topic", "allowed"),
+    [
+        ("arn:aws:sns:eu-central-1:123456789012:asyncmcp-shop-reply-1", True),
+        ("arn:aws:sns:eu-central-1:123456789012:asyncmcp-shop-events", False),
+        ("arn:aws:sns:eu-central-1:999999999999:asyncmcp-shop-reply-1", False),
+        ("arn:aws:sns:eu-central-1::asyncmcp-shop-reply-1", False),
+        ("arn:aws:sqs:eu-central-1:123456789012:asyncmcp-shop-reply-1", False),
+    ],
+)
+def test_a_reply_topic_is_named_as_reply_queues_are_and_of_the_request_queues_account(topic: str, allowed: bool):
+    assert Topology("shop").reply_route(topic, QUEUE_URL) == (topic if allowed else None)
+    assert Topology("shop").reply_route(topic) is None  # no SQS, no topics
+
+
+def test_a_question_says_to_whose_inbox_its_answer_goes():
+    topology = Topology("shop")
+    inbox = topology.new_inbox()
+    assert topology.inbox_of(new_question(inbox)) == inbox
+    assert new_question(inbox) != new_question(inbox)
+    for other in (new_question(None), 1, None, "x.y", "../" + new_question(inbox)):
+        assert topology.inbox_of(other) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Any
@@ -67,4 +68,5 @@ async def serve_sns(url: str, topic: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run({"sqs": serve_sqs, "sns": serve_sns}[sys.argv[1]], *sys.argv[2:])
+    with contextlib.suppress(KeyboardInterrupt):
+        anyio.run({"sqs": serve_sqs, "sns": serve_sns}[sys.argv[1]], *sys.argv[2:])

@@ -92,7 +92,7 @@ def test_what_cannot_be_read_or_is_for_nobody_is_dropped_and_the_rest_arrives(
         responder.publisher.publish(opened.reply_to, answer_to("nobody"))
         responder.publisher.publish(opened.reply_to, answer_to("here", 2))
         assert got.get(timeout=SOON).request_id == 2
-    assert f"dropped a message on {opened.reply_to}" in caplog.text
+    assert f"dropped a message for {opened.reply_to}" in caplog.text
 
 
 def test_a_session_that_has_left_gets_nothing(opened: Mailbox, responder: Responder):

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from asyncmcp_kombu.errors import ReplyAddressRefused
-from asyncmcp_kombu.server.admission import admit
-from asyncmcp_kombu.topology import Topology
+from asyncmcp_kombu.server.admission import Admission
+from asyncmcp_kombu.server.sessions import Sessions
+from asyncmcp_kombu.topology import Topology, queue_name_of
 
 TOPOLOGY = Topology("workers")
 REQUEST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 NOTIFICATION = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
 
+ADMISSION = Admission(TOPOLOGY, Sessions(TOPOLOGY.server, [b"k" * 32]), 10_000)
+
+
 def admitted(message: dict[str, Any], **headers: str) -> str | None:
-    return admit(json.dumps(message), {"MessageType": "jsonrpc", **headers}, TOPOLOGY, 10_000).reply_to
+    arrived = SimpleNamespace(body=json.dumps(message), headers={"MessageType": "jsonrpc", **headers}, delivery_info={})
+    return ADMISSION.admit(arrived).reply_to
 
 
 @pytest.mark.parametrize(
@@ -30,7 +36,7 @@ def admitted(message: dict[str, Any], **headers: str) -> str | None:
     ],
 )
 def test_an_address_of_this_server_is_admitted(headers: dict[str, str]) -> None:
-    assert admitted(REQUEST, **headers) == headers["ReplyTo"]
+    assert admitted(REQUEST, **headers) == queue_name_of(headers["ReplyTo"])
 
 
 @pytest.mark.parametrize("message", [REQUEST, NOTIFICATION])

@@ -16,7 +16,6 @@ from mcp_types.jsonrpc import JSONRPCError, jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from asyncmcp_kombu.broker.threads import wait_for
-from asyncmcp_kombu.client.dialect import Plain
 from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox
 from asyncmcp_kombu.client.ordering import Ordering
@@ -38,10 +37,9 @@ class Arriving:
         arrivals: MemoryObjectReceiveStream[Envelope | ClientSuperseded],
         into_session: MemoryObjectSendStream[SessionMessage | Exception],
         ordering: Ordering,
-        dialect: Plain,
         wire_ids: WireIds | None = None,
     ) -> None:
-        self._ordering, self._dialect, self._wire_ids = ordering, dialect, wire_ids
+        self._ordering, self._wire_ids = ordering, wire_ids
         self._mailbox, self._session, self._listening = mailbox, session, listening
         self._arrivals, self._into_session = arrivals, into_session
 
@@ -93,7 +91,7 @@ class Arriving:
                 await wait_for(self._mailbox.listen(self._session.client_id))
             except BrokerError as error:
                 await self._into_session.send(error)
-        await self._into_session.send(_to_session(self._dialect.incoming(envelope)))
+        await self._into_session.send(_to_session(envelope))
         for message in follows:
             await self._send(message)
 
@@ -102,8 +100,7 @@ class Arriving:
             await self._send(message)
 
     async def _send(self, message: dict[str, Any]) -> None:
-        restored = self._dialect.restored(message)
-        await self._into_session.send(SessionMessage(jsonrpc_message_adapter.validate_python(restored)))
+        await self._into_session.send(SessionMessage(jsonrpc_message_adapter.validate_python(message)))
 
 
 def _to_session(envelope: Envelope) -> SessionMessage | Exception:

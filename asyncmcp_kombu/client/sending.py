@@ -13,7 +13,6 @@ from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 
 from asyncmcp_kombu.broker.threads import wait_for
 from asyncmcp_kombu.client.deadline import current_deadline
-from asyncmcp_kombu.client.dialect import Plain
 from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox
 from asyncmcp_kombu.client.ordering import Ordering
@@ -34,10 +33,9 @@ class QueueWriteStream:
         session: Session,
         listening: Listening,
         ordering: Ordering,
-        dialect: Plain,
         wire_ids: WireIds | None = None,
     ) -> None:
-        self._ordering, self._dialect, self._wire_ids = ordering, dialect, wire_ids
+        self._ordering, self._wire_ids = ordering, wire_ids
         self._mailbox, self.session, self._listening = mailbox, session, listening
         self._closed = False
 
@@ -52,7 +50,7 @@ class QueueWriteStream:
             raise anyio.ClosedResourceError
         if self.session.ended is not None:
             raise self.session.ended
-        message = self._dialect.outgoing(item.message.model_dump(by_alias=True, exclude_unset=True, mode="json"))
+        message = item.message.model_dump(by_alias=True, exclude_unset=True, mode="json")
         if isinstance(item.message, JSONRPCRequest):
             await self._request(message)
             return

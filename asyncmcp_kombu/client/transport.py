@@ -25,7 +25,6 @@ from asyncmcp_kombu.broker.connection import scheme_of
 from asyncmcp_kombu.broker.threads import call_soon
 from asyncmcp_kombu.client.address import Address, RepliesBy, check_client_id, own_address
 from asyncmcp_kombu.client.arriving import Arriving
-from asyncmcp_kombu.client.dialect import Plain
 from asyncmcp_kombu.client.earlier import EarlierAnswers, announcement
 from asyncmcp_kombu.client.listening import Listening
 from asyncmcp_kombu.client.mailbox import Mailbox, close_mailbox, open_mailbox
@@ -149,7 +148,7 @@ class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
             if earlier is not None:
                 earlier.take_over()
             session = Session(self.client_id, self._topology)
-            async with stream_pair(mailbox, session, wire_ids=wire_ids, arrivals=arrivals) as streams:
+            async with stream_pair(mailbox, session, wire_ids, arrivals=arrivals) as streams:
                 yield streams
         finally:
             if earlier is not None:
@@ -192,19 +191,18 @@ Arrivals = tuple[
 async def stream_pair(
     mailbox: Mailbox,
     session: Session,
-    dialect: Plain | None = None,
-    timeout: float = math.inf,
-    *,
     wire_ids: WireIds | None = None,
+    *,
     arrivals: Arrivals | None = None,
+    timeout: float = math.inf,
 ) -> AsyncGenerator[TransportStreams]:
     """The streams of one session over an open mailbox; after `timeout` seconds they end."""
-    dialect, listening, ordering = dialect or Plain(), Listening(), Ordering()
+    listening, ordering = Listening(), Ordering()
     into_session, read = anyio.create_memory_object_stream[SessionMessage | Exception](math.inf)
     deliver, arriving = arrivals or anyio.create_memory_object_stream[Envelope | ClientSuperseded](math.inf)
     soon = call_soon()
-    write = QueueWriteStream(mailbox, session, listening, ordering, dialect, wire_ids)
-    run = Arriving(mailbox, session, listening, arriving, into_session, ordering, dialect, wire_ids).run
+    write = QueueWriteStream(mailbox, session, listening, ordering, wire_ids)
+    run = Arriving(mailbox, session, listening, arriving, into_session, ordering, wire_ids).run
     try:
         mailbox.join(session.client_id, lambda envelope: soon(lambda: _hand_over(deliver, envelope)))
         async with deliver, read, anyio.create_task_group() as tasks:

@@ -1,4 +1,4 @@
-"""Wire ids: the request ids of a named client, which are never used twice, by whatever process uses its name.
+"""Wire ids: the request ids of a client whose reply queue outlives it, which are never used twice.
 
 The SDK counts its requests from 0 or 1 in each process. On the wire a named client's request n is called
 `{incarnation}.{n}` or, where the caller gave it a key, `{incarnation}.{n}:{key}`: a server echoes the id of a request
@@ -57,10 +57,15 @@ def new_incarnation() -> str:
 
 
 class WireIds:
-    """The ids of one session, both ways. Used in one event loop."""
+    """The ids of one session, both ways. Used in one event loop, but for `made`, which any thread may ask.
 
-    def __init__(self) -> None:
+    Args:
+        announce: further parameters of `initialize`: where answers go, for servers that look for it there.
+    """
+
+    def __init__(self, announce: Message | None = None) -> None:
         self.incarnation = new_incarnation()
+        self._announce = dict(announce or {})
         self._numbers = itertools.count(1)
         self._own: dict[str, RequestId] = {}
         self._wire: dict[RequestId, str] = {}
@@ -109,6 +114,14 @@ class WireIds:
             envelope, message=changed, related_request=None if related is None else self._own.get(str(related), related)
         )
 
+    def made(self, envelope: Envelope) -> bool | None:
+        """Whether the message belongs to a request of this session; None when it belongs to no request at all."""
+        belongs_to = envelope.params.get("progressToken", envelope.belongs_to)
+        if belongs_to is None and envelope.kind != "response":
+            return None
+        read = read_wire_id(belongs_to)
+        return read is not None and read.incarnation == self.incarnation
+
     def unanswered(self) -> list[RequestId]:
         """The SDK's ids of the requests that wait for an answer."""
         return [own for wire_id, own in self._own.items() if wire_id not in self._answered]
@@ -123,9 +136,12 @@ class WireIds:
         wire_id = f"{self.incarnation}.{next(self._numbers)}" + ("" if key is None else f":{key}")
         self._own[wire_id] = own
         self._wire[coerce_request_id(own)] = wire_id
+        sent: dict[str, Any] = {**message, "id": wire_id}
         if meta.get("progressToken") == own:
-            return {**message, "id": wire_id, "params": {**params, "_meta": {**meta, "progressToken": wire_id}}}
-        return {**message, "id": wire_id}
+            sent["params"] = {**params, "_meta": {**meta, "progressToken": wire_id}}
+        if message["method"] == "initialize" and self._announce:
+            sent["params"] = {**params, **self._announce, "_meta": {**meta, **self._announce.get("_meta", {})}}
+        return sent
 
     def _subscription(self, members: Message) -> Message:
         subscription = _subscription_id(members)

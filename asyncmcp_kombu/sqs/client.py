@@ -15,10 +15,10 @@ from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.inbox import Inbox
 from asyncmcp_kombu.broker.publisher import Publisher
-from asyncmcp_kombu.client.dialect import OwnIds
 from asyncmcp_kombu.client.mailbox import Mailbox
 from asyncmcp_kombu.client.session import Session
 from asyncmcp_kombu.client.transport import opened, stream_pair
+from asyncmcp_kombu.client.wire_ids import WireIds
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.sqs.config import QueueConfig, SqsClientConfig
 from asyncmcp_kombu.sqs.connection import connector, ensure_queue, require_queue
@@ -80,14 +80,14 @@ async def client_streams(
         announce: parameters of `initialize` for asyncmcp's servers.
         topic: the response topic, to which the inbox's queue is subscribed for what is for this client.
     """
-    dialect = OwnIds(announce)
+    wire_ids = WireIds(announce)
     session = Session(client_id or new_client_id(), UrlRoutes(requests), tells_version=False)
     binding = None if topic is None else Binding(topic, session.client_id)
     connect = connector(config, sqs, sns)
 
     def claim(envelope: Envelope) -> str | None:
         """The session's id; empty for what is nobody's any more; None for what may be another client's."""
-        made = dialect.made(envelope)
+        made = wire_ids.made(envelope)
         if made or (made is None and envelope.client_id in (None, session.client_id)):
             return session.client_id
         return "" if envelope.client_id == session.client_id else None
@@ -118,9 +118,10 @@ async def client_streams(
         # A client that names itself may come back: its subscription stays, so that answers wait in the queue.
         mailbox.close(unbind=binding if client_id is None else None)
 
+    timeout = config.transport_timeout_seconds or math.inf
     await opened(open_it, close_it)
     try:
-        async with stream_pair(mailbox, session, dialect, config.transport_timeout_seconds or math.inf) as streams:
+        async with stream_pair(mailbox, session, wire_ids, timeout=timeout) as streams:
             yield streams
     finally:
         with anyio.CancelScope(shield=True):

@@ -97,3 +97,19 @@ def test_what_a_server_sends_of_its_own_passes() -> None:
     assert ids.incoming(notification) == notification
     unknown = compose({"jsonrpc": "2.0", "id": None, "error": {"code": -1, "message": "unreadable"}})
     assert ids.incoming(unknown) == unknown
+
+
+def test_whose_a_message_is_can_be_told_before_it_is_taken() -> None:
+    ids, other = WireIds(), WireIds()
+    sent = ids.outgoing(request(1, progressToken=1))["id"]
+    assert (ids.made(response(sent)), other.made(response(sent))) == (True, False)
+    assert (ids.made(progress(sent)), other.made(progress(sent))) == (True, False)
+    assert ids.made(response(1)) is ids.made(response(None)) is False
+    assert ids.made(compose({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})) is None
+
+
+def test_initialize_announces_where_answers_go() -> None:
+    ids = WireIds({"response_queue_url": "u", "_meta": {"responseQueueUrl": "u"}})
+    sent = ids.outgoing({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"_meta": {"a": 1}}})
+    assert sent["params"] == {"response_queue_url": "u", "_meta": {"a": 1, "responseQueueUrl": "u"}}
+    assert ids.outgoing(request(1))["params"] == request(1)["params"]

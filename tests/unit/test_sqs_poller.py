@@ -21,7 +21,7 @@ class FakeQueue:
         self.asked: list[int] = []
         self.waits: list[int | None] = []
         self.under_way = 0
-        self._answers: list[int] = []
+        self._answers: dict[bool, list[int]] = {False: [], True: []}
         self._changed = threading.Condition()
         self.closed = False
 
@@ -31,10 +31,11 @@ class FakeQueue:
             self.waits.append(seconds)
             self.under_way += 1
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._answers or self.closed, SOON)
+            answers = self._answers[seconds is not None]
+            self._changed.wait_for(lambda: answers or self.closed, SOON)
             self.under_way -= 1
             self._changed.notify_all()
-            return [{}] * (self._answers.pop(0) if self._answers else 0)
+            return [{}] * (answers.pop(0) if answers else 0)
 
     def deliver(self, messages: list[dict[str, Any]]) -> None:
         with self._changed:
@@ -42,9 +43,9 @@ class FakeQueue:
             self.room -= len(messages)
             self._changed.notify_all()
 
-    def answer(self, *counts: int) -> None:
+    def answer(self, *counts: int, second: bool = False) -> None:
         with self._changed:
-            self._answers += counts
+            self._answers[second] += counts
             self._changed.notify_all()
 
     def until(self, condition: Any) -> bool:
@@ -82,8 +83,10 @@ def test_a_full_batch_starts_a_second_receive_and_a_smaller_one_ends_it(started:
     queue.answer(MOST)
     assert queue.until(lambda: queue.under_way == 2)
     assert sorted(queue.waits[1:], key=str) == [1, None]
-    queue.answer(2, 2)
-    assert queue.until(lambda: queue.delivered == MOST + 4 and queue.under_way == 1)
+    queue.answer(2, second=True)
+    assert queue.until(lambda: queue.delivered == MOST + 2 and queue.under_way == 1)
+    queue.answer(2)
+    assert queue.until(lambda: len(queue.waits) == 4 and queue.under_way == 1)
     assert queue.waits[-1] is None
 
 

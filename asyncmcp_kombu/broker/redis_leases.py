@@ -19,7 +19,7 @@ from kombu.utils.json import dumps
 
 logger = logging.getLogger(__name__)
 
-_GATHER = 0.005
+_GATHER = 0.003
 """Seconds for which acknowledgements wait for company."""
 _AGAIN = 0.5
 

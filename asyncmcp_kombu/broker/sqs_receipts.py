@@ -24,7 +24,7 @@ from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE
 logger = logging.getLogger(__name__)
 
 BATCH = 10
-_GATHER = 0.01
+_GATHER = 0.003
 """Seconds for which deletes wait for company: nobody waits for one, and it would take the CPU from who does."""
 _RETRY_AFTER = 0.5
 _CLOSING = 5.0

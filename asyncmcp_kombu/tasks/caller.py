@@ -57,7 +57,9 @@ async def cancel(runtime: TaskRuntime, record: TaskRecord) -> None:
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    return await anyio.to_thread.run_sync(function)
+    """Call a function that blocks: in the Celery thread of the call that is served, where there is one."""
+    call = current_call.get()
+    return await (anyio.to_thread.run_sync(function) if call is None else call.in_thread(function))
 
 
 def _cancel(runtime: TaskRuntime, record: TaskRecord) -> None:

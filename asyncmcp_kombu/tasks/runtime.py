@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
@@ -139,17 +140,38 @@ class TaskRuntime:
         self.tell(record)  # after it: who begins to listen meanwhile reads what was written
 
     def keep_soon(self, record: TaskRecord, after: Future[None] | None) -> Future[None]:
-        """Keep it in another thread, when `after` is done."""
-        if self._executor is None or self._executor[0] != os.getpid():
-            self._executor = os.getpid(), ThreadPoolExecutor(8, thread_name_prefix="asyncmcp-tasks")
+        """Keep it when `after` is done: here, unless this is an event loop, which must not block; then in a thread."""
 
         def keep() -> None:
             if after is not None:  # was submitted earlier: it runs already, or has run
                 wait([after])
             self.keep(record)
 
+        if not _in_event_loop():
+            return _kept(keep)
+        if self._executor is None or self._executor[0] != os.getpid():
+            self._executor = os.getpid(), ThreadPoolExecutor(8, thread_name_prefix="asyncmcp-tasks")
         return self._executor[1].submit(keep)
 
     def tell(self, record: TaskRecord) -> None:
         """Push the task as it is now to who listens."""
         push(record, self.store.listeners(record.task.task_id), process_of(self.app).publisher)
+
+
+def _in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _kept(keep: Callable[[], None]) -> Future[None]:
+    done: Future[None] = Future()
+    try:
+        keep()
+    except Exception as error:
+        done.set_exception(error)
+    else:
+        done.set_result(None)
+    return done

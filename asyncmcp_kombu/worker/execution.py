@@ -12,9 +12,10 @@ from concurrent.futures import Future
 from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 from billiard.common import terminate_handler_fired
 from celery import Task
 from celery.exceptions import Ignore, MaxRetriesExceededError, Reject, Retry, SoftTimeLimitExceeded
@@ -45,6 +46,8 @@ from asyncmcp_kombu.worker.process import Process, process_of
 from asyncmcp_kombu.worker.task_thread import FromThread, TaskThread
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 current_call: ContextVar[Call | None] = ContextVar("asyncmcp_call", default=None)
 """The call that is being served: in its Celery thread, and in whatever it started in the event loop."""
@@ -112,8 +115,8 @@ class Call:
         process = self._process
         with anyio.CancelScope() as self._scope, process.calls.running(key_of(self.request), self._cancel):
             answer = await dispatch(process.serving, self._watched(), self._replies)
-            if answer is not None and not self._cancelled and self._control is None and self._exit is None:
-                self._sent = self._send(answer)  # from here: Celery's thread is woken once, when that is accepted
+            if answer is not None and self._may_send_from_here:
+                self._sent = self._send(answer)  # Celery's thread is woken once, when that is accepted
             return answer
         if self._cancelled:
             return None
@@ -195,6 +198,19 @@ class Call:
                 told = RetriesExhausted(f"the tool failed on each of {self._celery.retries + 1} tries")
                 raise MCPError.from_error_data(told.error_data()) from error
             raise
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Call a function that blocks, and await it: in this call's Celery thread while that only waits."""
+        if self._thread.taken:
+            return await anyio.to_thread.run_sync(function)
+        context = copy_context()
+        return await self._thread.run(lambda: context.run(function), lambda: None)
+
+    @property
+    def _may_send_from_here(self) -> bool:
+        """In the event loop: not what Celery's thread decides about, nor what is kept and so may block."""
+        decided = self._cancelled or self._control is not None or self._exit is not None
+        return not decided and not self._outlives_its_request
 
     @property
     def _outlives_its_request(self) -> bool:

@@ -30,6 +30,8 @@ class TaskThread:
 
     def __init__(self) -> None:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self.taken = False
+        """Something that the event loop handed over runs here, or will. Only the event loop asks and says."""
 
     def wait(self, future: Future[T], then: Callable[[], Future[None] | None] = _nothing) -> T:
         """The future's result; meanwhile run here what the event loop hands over. May be nested.
@@ -75,6 +77,7 @@ class TaskThread:
             finally:
                 soon(done.set)
 
+        before, self.taken = self.taken, True
         self._work.put(work)
         try:
             await done.wait()
@@ -83,6 +86,8 @@ class TaskThread:
             with anyio.CancelScope(shield=True):
                 await done.wait()
             raise
+        finally:
+            self.taken = before
         if errors:
             if isinstance(errors[0], Exception):
                 raise errors[0]

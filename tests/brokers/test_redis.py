@@ -115,6 +115,15 @@ class TestRedis(NetworkBrokerContract, LeaseContract):
             assert (raw.llen(queue.name), raw.hlen(channel.qos.unacked_key)) == (0, 1)
             message.ack()
             give_up_at = time.monotonic() + SOON  # acknowledgements are gathered for a moment
-            while raw.hlen(channel.qos.unacked_key) + raw.zcard(channel.qos.unacked_index_key):
-                assert time.monotonic() < give_up_at
+            while raw.hlen(channel.qos.unacked_key) and time.monotonic() < give_up_at:
                 time.sleep(0.005)
+            assert raw.hlen(channel.qos.unacked_key) == raw.zcard(channel.qos.unacked_index_key) == 0
+
+    def test_what_is_settled_just_before_closing_does_not_come_again(self, driver: Driver, raw: redis.Redis):
+        queue = driver.queue()
+        driver.send(queue, *(numbered(n) for n in range(20)))
+        with driver.connect() as connection, connection.channel() as channel:
+            for _ in range(20):
+                channel.basic_get(queue.name).ack()
+            qos = channel.qos
+        assert (raw.llen(queue.name), raw.hlen(qos.unacked_key), raw.zcard(qos.unacked_index_key)) == (0, 0, 0)

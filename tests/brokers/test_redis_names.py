@@ -59,6 +59,8 @@ def test_leases_are_times_in_a_sorted_set_that_append_writes():
     assert "self.unacked_index_key" in append
     assert "zadd" in append
     assert "time()" in append
+    assert "self.unacked_key" in append
+    assert "dumps([message._raw, EX, RK])" in append
     assert "self.visibility_timeout" in inspect.getsource(redis.QoS.restore_visible)
 
 

@@ -3,7 +3,7 @@
 Interrupting shuts sockets down, and on the caller's own client they may be the caller's. The sibling has the same
 credentials (the very object, so they refresh), region, endpoint and configuration.
 
-Private name of botocore 1.4x used here: `client._get_credentials`. tests/brokers/test_sqs_names.py fails when it goes.
+Private name of botocore 1.4x used here: `client._get_credentials`. tests/sqs/test_given_clients.py fails when it goes.
 """
 
 from __future__ import annotations

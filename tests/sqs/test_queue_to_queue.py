@@ -160,13 +160,17 @@ async def test_closing_takes_less_than_a_second_and_leaves_no_thread(aws: Aws):
     assert aws.sqs.get_queue_attributes(QueueUrl=requests)["ResponseMetadata"]["HTTPStatusCode"] == 200  # still open
 
 
-async def test_an_idle_server_answers_as_fast_as_a_busy_one(aws: Aws):
-    fields: dict[str, Any] = {"wait_time_seconds": 1, "poll_interval_seconds": 60}
+@pytest.mark.parametrize(
+    ("wait_time", "idle"), [(1, 3.5), pytest.param(20, 60.0, marks=pytest.mark.exhaustive, id="a minute")]
+)
+async def test_an_idle_server_answers_as_fast_as_a_busy_one(aws: Aws, wait_time: int, idle: float):
+    """Three empty polls on either side, the default wait of 20 s included."""
+    fields: dict[str, Any] = {"wait_time_seconds": wait_time, "poll_interval_seconds": 60}
     async with Serving(aws, **fields) as requests:
         config = client_config(aws, requests, "responses", **fields)
         async with sqs_client(config, aws.sqs) as (read, write), ClientSession(read, write) as session:
             await session.initialize()
-            await anyio.sleep(3.5)  # three empty polls on either side
+            await anyio.sleep(idle)
             called_at = time.monotonic()
             await session.call_tool("echo", {"text": "awake?"})
             assert time.monotonic() - called_at < 1.0

@@ -38,12 +38,6 @@ def test_everything_goes_to_the_reply_address_and_carries_the_senders_ids():
         assert envelope.reply_to is envelope.expires_at is None
 
 
-def test_an_address_that_is_a_url_means_the_queue_of_that_name():
-    publish = Recording()
-    Replies(request(reply_to="https://sqs.eu-west-1.amazonaws.com/1/asyncmcp-t-reply-c1"), publish).result({})
-    assert publish.sent[0][0] == "asyncmcp-t-reply-c1"
-
-
 def test_a_notification_says_to_which_request_it_belongs():
     publish = Recording()
     Replies(request(), publish).notify("notifications/progress", {"progress": 1})

@@ -54,6 +54,7 @@ def moto_url() -> Iterator[str]:
         yield engine.broker_url
 
 
+@pytest.mark.exhaustive
 class TestSnsOnMoto(SnsTopics, PruningContract):
     """Another reading of AWS: a Subscribe with another filter changes the old one; the embedded engine ignores it."""
 

@@ -231,6 +231,7 @@ def test_a_cancelled_task_says_so_to_who_watches_and_one_that_has_ended_to_who_c
     assert "completed" in late.stderr
 
 
+@pytest.mark.exhaustive
 def test_who_watches_sees_the_task_through_the_death_of_its_worker(
     new_fleet: NewFleet,  # noqa: F811
     tmp_path: Path,

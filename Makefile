@@ -4,16 +4,19 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check conformance clean
+.PHONY: help demo test test-all lint types check conformance clean
 
 help: ## this text
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 demo: $(VENV)/.demo ## an embedded SQS, a Celery worker, and a client that calls its tools
 	@$(BIN)/asyncmcp-kombu demo
 
-test: $(VENV)/.dev ## all tests; those whose service is not running are skipped, and fail when CI is set
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+test: $(VENV)/.dev ## every behaviour; tests whose service is not running are skipped, and fail when CI is set
+	$(BIN)/python -m pytest -n 3 --dist loadscope
+
+test-all: $(VENV)/.dev ## the same on every broker and pool: half an hour on two cores
+	$(BIN)/python -m pytest -n 3 --dist loadscope --exhaustive
 
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .

@@ -12,6 +12,9 @@ import pytest
 
 from asyncmcp_kombu.local import LocalEngine
 from tests import services
+from tests.selection import pytest_addoption, pytest_collection_modifyitems, pytest_configure
+
+__all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,7 +6,7 @@ import pytest
 from kombu.transport.memory import Channel, Transport
 
 from tests.brokers.base import BrokerContract
-from tests.brokers.driver import Arrivals, Driver, leave, numbered
+from tests.brokers.driver import Driver
 from tests.services import MEMORY_URL
 
 
@@ -29,13 +29,3 @@ class TestMemory(BrokerContract):
             one for one in named & used if one[0].startswith(driver.prefix)
         }
         return {one for one in named if one[0].startswith(driver.prefix)}
-
-    def test_what_a_closed_consumer_left_is_given_to_another_at_once(self, driver: Driver):
-        """Not in memory: with the consumer, the process ends that alone could consume again."""
-        queue, first, second = driver.queue(), Arrivals(leave), Arrivals()
-        inbox = driver.inbox(queue, first)
-        driver.send(queue, numbered(1))
-        first.next()
-        inbox.close()
-        driver.inbox(queue, second)
-        assert second.nothing_more(0.3)

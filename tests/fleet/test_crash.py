@@ -71,8 +71,8 @@ async def test_a_call_survives_the_kill_of_its_worker_and_is_answered_once(
     assert max(responses.values()) == 1
 
 
-@pytest.mark.parametrize("broker", ["sqs", "redis"])
-async def test_fifty_calls_while_a_worker_is_killed_every_two_seconds(
+@pytest.mark.parametrize("broker", ["sqs", pytest.param("redis", marks=pytest.mark.exhaustive)])
+async def test_fifty_calls_while_one_worker_after_the_other_is_killed(
     new_fleet: Callable[..., Fleet], broker: str
 ) -> None:
     """The client sees 50 answers and none twice. A call that was answered but not acknowledged when its worker
@@ -89,9 +89,8 @@ async def test_fifty_calls_while_a_worker_is_killed_every_two_seconds(
             process: NativeProcess = fleet.workers[victim % 2].container
             process.kill(signal.SIGKILL)
             process._start()
+            process.ready()  # on a slow machine that takes longer than two seconds: one of them serves meanwhile
             victim += 1
-        for worker in fleet.workers:
-            worker.container.ready()
 
     async with fleet.client(timeout=100) as client:
 
@@ -112,7 +111,13 @@ async def test_fifty_calls_while_a_worker_is_killed_every_two_seconds(
 
 
 @pytest.mark.parametrize(
-    ("broker", "pool"), [("sqs", "prefork"), ("sqs", "threads"), ("rabbitmq", "prefork"), ("redis", "threads")]
+    ("broker", "pool"),
+    [
+        ("sqs", "prefork"),
+        pytest.param("sqs", "threads", marks=pytest.mark.exhaustive),
+        pytest.param("rabbitmq", "prefork", marks=pytest.mark.exhaustive),
+        ("redis", "threads"),
+    ],
 )
 async def test_warm_shutdown_answers_what_runs_and_gives_back_what_waits(
     new_fleet: Callable[..., Fleet], broker: str, pool: str, tmp_path: Path, responses: Counter[str]

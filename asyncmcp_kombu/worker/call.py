@@ -19,6 +19,8 @@ from asyncmcp_kombu.server.cancellation import Key, key_of
 from asyncmcp_kombu.worker.trace_context import trace_headers
 
 HEADER = "mcp"
+AGAIN = "again"
+"""In that header: the request was delivered before, which a message that was made of it does not show."""
 _SHORT = 1_024
 """Bytes of a body whose arguments are shown whole."""
 _KEPT = ("client_id", "session_id", "reply_to", "expires_at", "protocol_version", "timestamp", "sender")

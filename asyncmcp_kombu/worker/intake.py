@@ -24,7 +24,7 @@ from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError
 from asyncmcp_kombu.server.admission import admit, refuse
 from asyncmcp_kombu.server.cancellation import CANCELLED, key_of
 from asyncmcp_kombu.topology import EVERYONE
-from asyncmcp_kombu.worker.call import HEADER, CallMessage, arguments_of, call_id, to_header
+from asyncmcp_kombu.worker.call import AGAIN, HEADER, CallMessage, arguments_of, call_id, to_header
 from asyncmcp_kombu.worker.control import cancelled
 from asyncmcp_kombu.worker.process import process_of
 from asyncmcp_kombu.worker.registry import tools_of
@@ -131,6 +131,9 @@ class Intake(bootsteps.StartStopStep):
     def _forward(self, c: Any, message: Any, request: Envelope, queue: str) -> None:
         """Publish the call as a Celery message to the tool's own queue, and acknowledge then."""
 
+        header = to_header(request, without_arguments=True)
+        header[AGAIN] = bool((message.delivery_info or {}).get("redelivered"))
+
         def publish() -> None:
             c.app.send_task(
                 request.name,
@@ -138,7 +141,7 @@ class Intake(bootsteps.StartStopStep):
                 task_id=call_id(key_of(request)),
                 queue=queue,
                 ignore_result=True,
-                headers={HEADER: to_header(request, without_arguments=True), **trace_headers(request)},
+                headers={HEADER: header, **trace_headers(request)},
             )
 
         self._settle_after(c, message, self._forwarder.submit(in_callers_trace, request, publish))

@@ -11,8 +11,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from asyncmcp_kombu.broker.publisher import Publisher
-from asyncmcp_kombu.envelope import Envelope, parse
-from asyncmcp_kombu.errors import EnvelopeError, ReplyAddressRefused
+from asyncmcp_kombu.envelope import MAX_BYTES, Envelope, parse
+from asyncmcp_kombu.errors import EnvelopeError, ReplyAddressRefused, TooManyReceives
+from asyncmcp_kombu.server.dead_letters import bury
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.topology import Topology
 
@@ -34,9 +35,14 @@ def admit(body: bytes | str, headers: Mapping[str, Any], topology: Topology, max
 
 
 def refuse(
-    body: object, headers: Mapping[str, Any], error: EnvelopeError, topology: Topology, publisher: Publisher
+    body: object,
+    headers: Mapping[str, Any],
+    error: EnvelopeError,
+    topology: Topology,
+    publisher: Publisher,
+    max_bytes: int = MAX_BYTES,
 ) -> Future[None]:
-    """Tell the sender, or keep the message; done when the broker has accepted that."""
+    """Tell the sender, or keep the message, or both when it was received too often; done when that is accepted."""
     address = headers.get("ReplyTo")
     if isinstance(address, str) and topology.allows_reply_to(address):
         sender = Envelope(
@@ -46,6 +52,7 @@ def refuse(
             client_id=headers.get("ClientId"),
             reply_to=address,
         )
-        return Replies(sender, publisher.publish).error(error.error_data())
-    raw = body if isinstance(body, bytes) else str(body).encode("utf-8", "replace")
-    return publisher.publish_raw(topology.dead, raw, {"MessageType": "dead", "Reason": error.reason})
+        told = Replies(sender, publisher.publish).error(error.error_data())
+        if not isinstance(error, TooManyReceives):
+            return told
+    return bury(body, headers, error.reason, topology, publisher, max_bytes)

@@ -111,12 +111,12 @@ class Reception:
     def _arrived(self, message: Any) -> None:
         """One message from the request queue. Whatever is in it, the next one is taken."""
         settle = settler(message, self._inbox.call_soon)
-        headers, topology = message.headers or {}, self._topology
+        headers, topology, limit = message.headers or {}, self._topology, self._settings.max_message_bytes
         try:
-            envelope = admit(message.body, headers, topology, self._settings.max_message_bytes)
+            envelope = admit(message.body, headers, topology, limit)
         except EnvelopeError as error:
             logger.warning("refused a message on %s: %s", topology.requests, error)
-            _settle_after(refuse(message.body, headers, error, topology, self.publisher), settle)
+            _settle_after(refuse(message.body, headers, error, topology, self.publisher, limit), settle)
             return
         if envelope.method == CANCELLED:  # from a client that knows no control exchange
             key = cancelled_by(envelope)

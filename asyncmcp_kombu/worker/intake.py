@@ -23,6 +23,7 @@ from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError
 from asyncmcp_kombu.server.admission import admit, refuse
 from asyncmcp_kombu.server.cancellation import CANCELLED, key_of
+from asyncmcp_kombu.server.receives import RECEIVES, check_receives, to_be_counted
 from asyncmcp_kombu.topology import EVERYONE
 from asyncmcp_kombu.worker.call import AGAIN, HEADER, CallMessage, arguments_of, call_id, to_header
 from asyncmcp_kombu.worker.control import cancelled
@@ -58,7 +59,8 @@ class Intake(bootsteps.StartStopStep):
             return
         queue = queues.request_queue(self._topology)
         queues.ensure(c.connection, queue)
-        queues.ensure(c.connection, queues.dead_queue(self._topology))
+        # Twice as often: before that a worker refuses the message itself, and tells its sender.
+        queues.have_dead_letters(c.connection, self._topology, 2 * self._served.settings.max_receives)
         channel = c.task_consumer.channel
         self._consumer = Consumer(channel, [queue(channel)], on_message=partial(self._take, c), auto_declare=False)
         if c.hub is None:
@@ -93,9 +95,13 @@ class Intake(bootsteps.StartStopStep):
             self._refuse(c, message, EnvelopeError(f"the worker could not take the request: {type(error).__name__}"))
 
     def _admit(self, c: Any, message: Any) -> None:
-        limit = self._served.settings.max_message_bytes
-        request = admit(message.body, message.headers or {}, self._topology, limit)
-        request = replace(request, sender=(message.delivery_info or {}).get("sender_id"))
+        settings, info = self._served.settings, message.delivery_info
+        count = to_be_counted(info, message.headers or {})
+        if count is not None:
+            self._put_back(c, message, count)
+            return
+        request = admit(message.body, message.headers or {}, self._topology, settings.max_message_bytes)
+        request = replace(request, sender=info.get("sender_id"))
         if request.method == CANCELLED:  # from a client that knows no control exchange
             publisher = process_of(c.app).publisher
             self._settle_after(
@@ -108,7 +114,15 @@ class Intake(bootsteps.StartStopStep):
             logger.info("dropped %s %s: its caller waits no longer", request.method, request.name or "")
             message.ack_log_error(logger, c.connection_errors)
         else:
+            check_receives(info, request, settings.max_receives)
             self._hand_over(c, message, request)
+
+    def _put_back(self, c: Any, message: Any, count: int) -> None:
+        """A copy that counts, in place of a message that comes again on a broker that does not count."""
+        raw = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
+        headers = {**(message.headers or {}), RECEIVES: count}
+        publisher = process_of(c.app).publisher
+        self._settle_after(c, message, publisher.publish_raw(self._topology.requests, raw, headers))
 
     def _hand_over(self, c: Any, message: Any, request: Envelope) -> None:
         """To the strategy of the tool's Celery task, or to the queue that the tool is routed to."""
@@ -149,7 +163,9 @@ class Intake(bootsteps.StartStopStep):
     def _refuse(self, c: Any, message: Any, error: EnvelopeError) -> None:
         logger.warning("refused a message on %s: %s", self._topology.requests, error)
         publisher = process_of(c.app).publisher
-        self._settle_after(c, message, refuse(message.body, message.headers or {}, error, self._topology, publisher))
+        limit = self._served.settings.max_message_bytes
+        told = refuse(message.body, message.headers or {}, error, self._topology, publisher, limit)
+        self._settle_after(c, message, told)
 
     def _settle_after(self, c: Any, message: Any, done: Future[Any]) -> None:
         """Acknowledge when `done` succeeded; give the message back when the broker was away."""

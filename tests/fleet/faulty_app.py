@@ -30,7 +30,26 @@ def die_once() -> None:
         os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
-if STAGE == "received":
+if STAGE == "always":  # a message that kills every worker that takes it
+    admitted = intake.Intake._admit
+
+    def admit(self: Any, c: Any, message: Any) -> None:
+        hand_over = self._hand_over
+
+        def die(c: Any, message: Any, request: Any) -> None:
+            if request.params.get("arguments", {}).get("tag") == "poison" and not MARK.exists():
+                os.killpg(os.getpgrp(), signal.SIGKILL)
+            hand_over(c, message, request)
+
+        self._hand_over = die
+        try:
+            admitted(self, c, message)
+        finally:
+            self._hand_over = hand_over
+
+    intake.Intake._admit = admit  # type: ignore[method-assign]
+
+elif STAGE == "received":
     taken = intake.Intake._take
 
     def take(self: Any, c: Any, message: Any) -> None:

@@ -30,7 +30,7 @@ def kept(tmp_path: Path) -> dict[str, str]:
 
 
 async def call_while_its_worker_dies(fleet: Fleet, stage: str, directory: Path) -> tuple[object, int]:
-    """The call's answer, and how often its tool ran. Of two workers, whoever takes the call dies, and the other lives."""
+    """The answer, and how often the tool ran. Of two workers, whoever takes the call dies, and the other lives."""
     mark, died = directory / "mark", directory / "died"
     fleet.extra_env |= {"FLEET_DIES": stage, "FLEET_DIED": str(died)}
     async with anyio.create_task_group() as starting:

@@ -20,12 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
-    "broker",
-    [
-        "sqs",
-        pytest.param("redis", marks=pytest.mark.exhaustive),
-        pytest.param("rabbitmq", marks=pytest.mark.exhaustive),
-    ],
+    "broker", ["sqs", *(pytest.param(other, marks=pytest.mark.exhaustive) for other in ("redis", "rabbitmq"))]
 )
 async def test_a_request_that_kills_its_workers_ends_as_a_dead_letter_and_is_served_when_sent_back(
     new_fleet: Callable[..., Fleet], broker: str, tmp_path: Path

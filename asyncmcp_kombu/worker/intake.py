@@ -27,6 +27,8 @@ from asyncmcp_kombu.server.receives import RECEIVES, check_receives, to_be_count
 from asyncmcp_kombu.topology import EVERYONE
 from asyncmcp_kombu.worker.call import AGAIN, HEADER, CallMessage, arguments_of, call_id, to_header
 from asyncmcp_kombu.worker.control import cancelled
+from asyncmcp_kombu.worker.dropped import CANCELLED as TAKEN_BACK
+from asyncmcp_kombu.worker.dropped import EXPIRED, count_dropped
 from asyncmcp_kombu.worker.process import process_of
 from asyncmcp_kombu.worker.registry import tools_of
 from asyncmcp_kombu.worker.served import REQUEST_TASK, served_by
@@ -111,7 +113,7 @@ class Intake(bootsteps.StartStopStep):
             logger.debug("ignored an answer that nobody waits for")
             message.ack_log_error(logger, c.connection_errors)
         elif request.expired() or key_of(request) in cancelled:
-            logger.info("dropped %s %s: its caller waits no longer", request.method, request.name or "")
+            count_dropped(c, EXPIRED if request.expired() else TAKEN_BACK, request)
             message.ack_log_error(logger, c.connection_errors)
         else:
             check_receives(info, request, settings.max_receives)
@@ -162,6 +164,7 @@ class Intake(bootsteps.StartStopStep):
 
     def _refuse(self, c: Any, message: Any, error: EnvelopeError) -> None:
         logger.warning("refused a message on %s: %s", self._topology.requests, error)
+        count_dropped(c, error.reason)
         publisher = process_of(c.app).publisher
         limit = self._served.settings.max_message_bytes
         told = refuse(message.body, message.headers or {}, error, self._topology, publisher, limit)

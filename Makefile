@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint types check conformance bench clean
+.PHONY: help demo test test-all lint types check chaos conformance bench clean
 
 help: ## this text
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ types: $(VENV)/.dev ## pyright, strict
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 check: lint types test ## lint, types and tests
+
+chaos: $(VENV)/.dev ## calls while workers are killed and the broker is cut off: CALLS=1000 BROKER=sqs (redis, rabbitmq) RATE=15
+	$(BIN)/python -m tests.chaos --calls $(or $(CALLS),1000) --broker $(or $(BROKER),sqs) --rate $(or $(RATE),15)
 
 conformance: $(VENV)/.dev ## the official MCP conformance suite and the MCP Inspector, over a queue; needs npm
 	$(BIN)/python -m tests.conformance single fleet

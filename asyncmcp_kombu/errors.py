@@ -1,7 +1,7 @@
 """One error tree: each error knows its JSON-RPC code and says what to do next.
 
 Codes -32768 to -32000 are JSON-RPC's; MCP 2026-07-28 leaves -32000 to -32019 to implementations (the SDK
-takes -32000 and -32001) and allots -32020 onwards itself. Ours are -32010 to -32016.
+takes -32000 and -32001) and allots -32020 onwards itself. Ours are -32010 to -32017.
 """
 
 from __future__ import annotations
@@ -96,6 +96,13 @@ class SessionRefused(EnvelopeError):
     """A request of a handshake-era version has no session id, or one that this server did not sign."""
 
     reason = "session"
+
+
+class TooManyReceives(EnvelopeError):
+    """The request was delivered as often as it may be, and whoever took it died or gave it back."""
+
+    reason = "too-many-receives"
+    code = -32017
 
 
 class MessageTooLarge(EnvelopeError):

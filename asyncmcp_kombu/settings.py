@@ -23,6 +23,8 @@ DURABLE_RETENTION = 1_209_600
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html"""
 
 Seconds = Annotated[float, Field(gt=0)]
+Dedupe = Literal["redelivered", "always", "off"]
+"""When the recorded outcome of a call is looked up before its tool runs."""
 
 
 class Settings(BaseSettings):
@@ -53,6 +55,19 @@ class Settings(BaseSettings):
     )
     max_attempts: Annotated[int, Field(ge=1)] = Field(
         default=3, description="How often a call is started when the process that runs it keeps dying."
+    )
+    max_receives: Annotated[int, Field(ge=1, le=500)] = Field(
+        default=5,
+        description="How often a request may be received; one more time, and its caller gets an error and the message "
+        "goes to the dead-letter queue. On SQS the queue's own redrive policy, at twice this, is the backstop.",
+    )
+    dedupe: Dedupe = Field(
+        default="redelivered",
+        description="When a finished call is answered from its record and not run again: when the broker delivers it "
+        "again, `always` (also when its client sends it again), or `off`; a tool may say `dedupe=`.",
+    )
+    outcome_ttl: Seconds = Field(
+        default=3_600.0, description="Seconds for which the answer of a call is kept in the result backend."
     )
     publish_retry: Seconds = Field(
         default=60.0, description="Seconds for which a worker tries to send a reply while the broker is away."

@@ -46,6 +46,9 @@ def _redis(settings: Settings) -> Options:
         "presence_key": f"{settings.prefix}presence",
         "durable_retention": settings.durable_retention,
         "socket_keepalive": True,
+        # Without them a command into a black hole waits for ever, and a publisher cannot try again.
+        "socket_timeout": 15.0,
+        "socket_connect_timeout": 5.0,
         # Kombu's name for the BRPOP timeout, which bounds how long closing takes.
         "polling_interval": 0.5,
     }

@@ -66,6 +66,17 @@ def ensure(connection: Any, queue: Queue) -> None:
         queue(channel).declare()
 
 
+def have_dead_letters(connection: Any, topology: Topology, max_receives: int) -> None:
+    """Create the dead-letter queue; on SQS, also have it take what was received more than `max_receives` times.
+
+    The request queue exists. A redrive policy that an operator gave it is left as it is.
+    """
+    ensure(connection, dead_queue(topology))
+    with connection.channel() as channel:
+        if hasattr(channel, "redrive_to"):
+            channel.redrive_to(topology.requests, topology.dead, max_receives)
+
+
 def delete(connection: Any, name: str) -> None:
     """Delete the queue with its bindings and all that is in it; one that does not exist is no error."""
     with connection.channel() as channel:

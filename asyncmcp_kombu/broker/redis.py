@@ -182,7 +182,9 @@ class Channel(redis.Channel):
     def _do_restore_message(
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
     ) -> None:
-        """What a dead owner held is given back into a list that nobody may ever read."""
+        """Counts how often the message is delivered. What a dead owner held goes into a list that nobody may read."""
+        info = payload["properties"]["delivery_info"]
+        info["receive_count"] = info.get("receive_count", 1) + 1
         super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)
         if not exchange and self._kept(routing_key):
             pipe.expire(self.global_keyprefix + routing_key, self._kept(routing_key))

@@ -31,6 +31,7 @@ from asyncmcp_kombu.broker.sqs_poller import LONGEST_PAUSE, SHORT_POLL_PAUSE, Po
 from asyncmcp_kombu.broker.sqs_presence import sightings, tag_as_seen
 from asyncmcp_kombu.broker.sqs_publish import publish_all
 from asyncmcp_kombu.broker.sqs_receipts import Receipt, Receipts
+from asyncmcp_kombu.broker.sqs_redrive import set_redrive_policy
 from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE, Outcome, error_code, put_all
 from asyncmcp_kombu.broker.sqs_topics import KnownTopics, Topics
 from asyncmcp_kombu.broker.virtual import is_envelope
@@ -132,6 +133,9 @@ class Channel(SQS.Channel):
         """Tag the queue with the time; that it cannot be tagged is said once."""
         transport: Transport = self.connection
         transport.may_tag = tag_as_seen(self.sqs(), self._url_to_send_to(queue), warn=transport.may_tag)
+
+    def redrive_to(self, queue: str, dead: str, max_receives: int) -> None:
+        set_redrive_policy(self.sqs(), self._url_to_send_to(queue), self._url_to_send_to(dead), max_receives)
 
     def sightings(self, topology: Topology) -> Iterator[Sighting]:
         return sightings(self.sqs(), topology)

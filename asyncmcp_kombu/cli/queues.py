@@ -1,14 +1,16 @@
-"""`asyncmcp-kombu queues list` and `queues prune`: a server's queues, and those that nobody owns any more."""
+"""`asyncmcp-kombu queues list`, `queues prune` and `queues redrive`: a server's queues, those that nobody owns any
+more, and dead letters that are to be served after all."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from kombu.connection import Connection
@@ -18,6 +20,7 @@ from rich.table import Table
 from asyncmcp_kombu.broker.connection import connect, establish
 from asyncmcp_kombu.broker.prune import prune, survey
 from asyncmcp_kombu.broker.publisher import unreachable
+from asyncmcp_kombu.broker.redrive import dead_letters, redrive
 from asyncmcp_kombu.cli.options import BrokerUrl, Server, settings_from
 from asyncmcp_kombu.cli.session import explain
 from asyncmcp_kombu.errors import AsyncMcpError
@@ -31,7 +34,7 @@ _WIDTH = 125
 queues = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="Look at a server's queues, and delete what crashed clients and workers left behind.",
+    help="Look at a server's queues, delete what crashed clients and workers left behind, send dead letters back.",
 )
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -119,11 +122,46 @@ def prune_queues(
     out.print(f"{len(deleted)} {done}." if deleted else "Nothing is abandoned.", style="dim")
 
 
+@queues.command("redrive")
+def redrive_queue(
+    server: Server = None,
+    broker_url: BrokerUrl = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="Move at most so many; default: all."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many would be moved.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Send dead letters back to the request queue, to be served after all.
+
+    For when what killed the workers is repaired. A request that was kept because its workers died runs again, without
+    its deadline; its answer goes to the reply queue it names, if that still exists.
+
+    What no worker can read is refused again, and becomes a dead letter again.
+    """
+    with _connected(server, broker_url, wait_time=1) as (connection, topology):
+        there = dead_letters(connection, topology)
+        count = there if limit is None else min(limit, there)
+        if not count:
+            out.print(f"No dead letters wait in {topology.dead}.", style="dim", markup=False)
+            return
+        if dry_run:
+            out.print(f"{count} of {there} would go from {topology.dead} to {topology.requests}.", markup=False)
+            return
+        if not yes:
+            typer.confirm(f"Send {count} of {there} from {topology.dead} to {topology.requests}?", abort=True)
+        reasons = Counter(redrive(connection, topology, count))
+    for reason, moved in reasons.most_common():
+        out.print(f"{moved:>6} {reason}", markup=False)
+    out.print(f"{reasons.total()} sent to {topology.requests}.", style="dim", markup=False)
+
+
 @contextmanager
-def _connected(server: str | None, broker_url: str | None) -> Generator[tuple[Connection, Topology]]:
-    """A connection for a command; what is expected to go wrong ends it with one line."""
+def _connected(server: str | None, broker_url: str | None, **more: Any) -> Generator[tuple[Connection, Topology]]:
+    """A connection for a command, with further settings; what is expected to go wrong ends it with one line."""
     try:
-        settings: Settings = settings_from(server, broker_url)
+        settings: Settings = settings_from(server, broker_url).model_copy(update=more)
         topology = Topology(settings.server, settings.prefix)
         with connect(settings.broker_url.get_secret_value(), settings) as connection:
             try:

@@ -14,7 +14,8 @@ from typing import Any
 
 from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.envelope import Envelope, parse
-from asyncmcp_kombu.errors import EnvelopeError
+from asyncmcp_kombu.errors import EnvelopeError, TooManyReceives
+from asyncmcp_kombu.server.dead_letters import bury
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.server.return_address import addressed, return_route
 from asyncmcp_kombu.server.sessions import Sessions
@@ -41,7 +42,7 @@ class Admission:
         return addressed(envelope, self.routes, self.sessions, _queue_url(message))
 
     def refuse(self, message: Any, error: EnvelopeError, publisher: Publisher) -> Future[None]:
-        """Tell the sender, or keep the message; done when the broker has accepted that."""
+        """Tell the sender, or keep the message, or both when it was received too often; done when that is accepted."""
         headers: Mapping[str, Any] = message.headers or {}
         route = return_route(headers, self.routes, self.sessions, _queue_url(message))
         if route is not None:
@@ -55,15 +56,15 @@ class Admission:
                 client_id=headers.get("ClientId"),
                 reply_to=route,
             )
-            return Replies(sender, publisher.publish).error(error.error_data())
+            told = Replies(sender, publisher.publish).error(error.error_data())
+            if not isinstance(error, TooManyReceives):
+                return told
         if self.routes.dead is None:
             logger.error("dropped a message on %s that nobody can be told about: %s", self.routes.requests, error)
             nothing: Future[None] = Future()
             nothing.set_result(None)
             return nothing
-        body: object = message.body
-        raw = body if isinstance(body, bytes) else str(body).encode("utf-8", "replace")
-        return publisher.publish_raw(self.routes.dead, raw, {"MessageType": "dead", "Reason": error.reason})
+        return bury(message.body, headers, error.reason, self.routes.dead, publisher, self.max_bytes)
 
 
 def _queue_url(message: Any) -> str | None:

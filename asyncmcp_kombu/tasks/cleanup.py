@@ -20,6 +20,7 @@ from asyncmcp_kombu.errors import ConfigurationError
 from asyncmcp_kombu.settings import Settings
 from asyncmcp_kombu.tasks.modes import mode_of, ttl_of
 from asyncmcp_kombu.tasks.store import OPEN
+from asyncmcp_kombu.worker.outcome_store import is_sql
 from asyncmcp_kombu.worker.tool import McpTask
 
 logger = logging.getLogger(__name__)
@@ -66,10 +67,6 @@ class Cleanup(bootsteps.StartStopStep):
             entry.cancel()
 
     shutdown = stop
-
-
-def is_sql(backend: Any) -> bool:
-    return hasattr(backend, "ResultSession") and hasattr(backend, "task_cls")
 
 
 def _clean_up_quietly(app: Celery) -> None:

@@ -19,6 +19,10 @@ from asyncmcp_kombu.server.cancellation import Key, key_of
 from asyncmcp_kombu.worker.trace_context import trace_headers
 
 HEADER = "mcp"
+AGAIN = "again"
+"""In that header: the request was delivered before, which a message that was made of it does not show."""
+_END_OF_TIME = 253_402_300_000.0
+"""Epoch seconds: the end of the year 9999, and of what Python's dates reach."""
 _SHORT = 1_024
 """Bytes of a body whose arguments are shown whole."""
 _KEPT = ("client_id", "session_id", "reply_to", "expires_at", "protocol_version", "timestamp", "sender")
@@ -57,6 +61,13 @@ def from_header(header: Mapping[str, Any], arguments: Mapping[str, Any]) -> Enve
     return Envelope(body=b"", message=message, **kept)
 
 
+def _as_date(expires_at: float | None) -> str | None:
+    """As Celery wants it; None for a deadline that no calendar knows, which is none."""
+    if expires_at is None or not 0 <= expires_at < _END_OF_TIME:
+        return None
+    return datetime.fromtimestamp(expires_at, UTC).isoformat()
+
+
 def _shown(arguments: dict[str, Any], size: int) -> str:
     """For Celery's log and events. `saferepr` shortens what is long, and takes ten times as long for what is short."""
     return repr(arguments) if size <= _SHORT else saferepr(arguments)
@@ -77,7 +88,6 @@ class CallMessage(Message):
         arguments = arguments_of(envelope)
         task_id = call_id(key_of(envelope))
         info = delivered.delivery_info or {}
-        expires = envelope.expires_at
         return cls(
             channel=delivered.channel,
             delivery_tag=delivered.delivery_tag,
@@ -101,7 +111,7 @@ class CallMessage(Message):
                 "origin": envelope.client_id,
                 "retries": 0,
                 "eta": None,
-                "expires": None if expires is None else datetime.fromtimestamp(expires, UTC).isoformat(),
+                "expires": _as_date(envelope.expires_at),
                 "timelimit": [None, None],
                 "ignore_result": True,
                 HEADER: to_header(envelope, without_arguments=arguments is not None),

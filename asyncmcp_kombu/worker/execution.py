@@ -40,8 +40,10 @@ from asyncmcp_kombu.server.cancellation import key_of
 from asyncmcp_kombu.server.dispatch import dispatch
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.server.serving import Answer
+from asyncmcp_kombu.worker.call import AGAIN, HEADER
 from asyncmcp_kombu.worker.deferral import Job, Outlet, Switch
 from asyncmcp_kombu.worker.limits import has_soft_limit_of_celery, own_limit
+from asyncmcp_kombu.worker.outcomes import Outcome, outcome_of
 from asyncmcp_kombu.worker.process import Process, process_of
 from asyncmcp_kombu.worker.task_thread import FromThread, TaskThread
 
@@ -62,7 +64,11 @@ class Call:
         self._celery = task.request  # Celery shows it in this thread only
         self._process = process
         self._wants_progress = progress_token_from_params(request.params) is not None
-        self._replies = Switch(Replies(request, process.publisher.publish), tells_progress=self._wants_progress)
+        self._outcome = None if job is not None else self._own_outcome()
+        publish = process.publisher.publish
+        if self._outcome is not None:
+            publish = self._outcome.recording(publish)
+        self._replies = Switch(Replies(request, publish), tells_progress=self._wants_progress)
         self._thread = TaskThread()
         self._scope: anyio.CancelScope | None = None
         self._body: Future[Any] | None = None  # an async body, while it runs
@@ -82,6 +88,10 @@ class Call:
         """
         if self.job is not None:
             self._begin_job(self.job)
+        if self._outcome is not None and (earlier := self._outcome.earlier()) is not None:
+            logger.info("%s was answered before: answered again, and not run", self.request.name)
+            self._reply(earlier)
+            return None
         token = current_call.set(self)
         try:
             serving = self._process.start_soon(self._serve)
@@ -136,6 +146,11 @@ class Call:
         if self._scope is not None:
             self._scope.cancel()
 
+    def _own_outcome(self) -> Outcome | None:
+        process, header = self._process, self._celery.get(HEADER) or {}
+        again = self.again or bool(header.get(AGAIN))
+        return outcome_of(process.outcomes, self.task, self.request, process.served.settings.dedupe, again=again)
+
     @property
     def again(self) -> bool:
         """Whether the call was tried before, or the broker says that it was delivered before."""
@@ -157,6 +172,8 @@ class Call:
 
     async def become(self, result: dict[str, Any], outlet: Outlet) -> None:
         """Answer the caller now, while the tool goes on; what it sends and answers goes to `outlet` from here on."""
+        if self._outcome is not None:  # the call is not over: it is kept as a job
+            self._outcome.records = False
         caller, self._replies.target = self._replies.target, outlet
         await wait_for(caller.result(result))
 
@@ -238,6 +255,9 @@ class Call:
             told = ReplyTooLarge(f"the tool finished, but its answer cannot be sent: {error}")
             self._failure = self._failure or told
             self._accepted(self._replies.error(told.error_data()))
+        finally:
+            if self._outcome is not None:
+                self._outcome.wait()
 
     def _send(self, answer: dict[str, Any] | ErrorData) -> Future[None]:
         try:

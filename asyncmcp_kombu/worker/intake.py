@@ -24,10 +24,13 @@ from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError
 from asyncmcp_kombu.server.admission import Admission
 from asyncmcp_kombu.server.cancellation import CANCELLED, key_of
 from asyncmcp_kombu.server.keys import secret_keys
+from asyncmcp_kombu.server.receives import RECEIVES, check_receives, to_be_counted
 from asyncmcp_kombu.server.sessions import Sessions
 from asyncmcp_kombu.topology import EVERYONE
-from asyncmcp_kombu.worker.call import HEADER, CallMessage, arguments_of, call_id, to_header
+from asyncmcp_kombu.worker.call import AGAIN, HEADER, CallMessage, arguments_of, call_id, to_header
 from asyncmcp_kombu.worker.control import cancelled
+from asyncmcp_kombu.worker.dropped import CANCELLED as TAKEN_BACK
+from asyncmcp_kombu.worker.dropped import EXPIRED, count_dropped
 from asyncmcp_kombu.worker.process import process_of
 from asyncmcp_kombu.worker.registry import tools_of
 from asyncmcp_kombu.worker.served import REQUEST_TASK, served_by
@@ -62,7 +65,8 @@ class Intake(bootsteps.StartStopStep):
             return
         queue = queues.request_queue(self._topology)
         queues.ensure(c.connection, queue)
-        queues.ensure(c.connection, queues.dead_queue(self._topology))
+        # Twice as often: before that a worker refuses the message itself, and tells its sender.
+        queues.have_dead_letters(c.connection, self._topology, 2 * self._served.settings.max_receives)
         channel = c.task_consumer.channel
         self._consumer = Consumer(channel, [queue(channel)], on_message=partial(self._take, c), auto_declare=False)
         if c.hub is None:
@@ -97,8 +101,13 @@ class Intake(bootsteps.StartStopStep):
             self._refuse(c, message, EnvelopeError(f"the worker could not take the request: {type(error).__name__}"))
 
     def _admit(self, c: Any, message: Any) -> None:
+        info = message.delivery_info or {}
+        count = to_be_counted(info, message.headers or {})
+        if count is not None:
+            self._put_back(c, message, count)
+            return
         request = self._admission.admit(message)
-        request = replace(request, sender=(message.delivery_info or {}).get("sender_id"))
+        request = replace(request, sender=info.get("sender_id"))
         if request.method == CANCELLED:  # from a client that knows no control exchange
             publisher = process_of(c.app).publisher
             self._settle_after(
@@ -112,10 +121,18 @@ class Intake(bootsteps.StartStopStep):
             else:
                 self._settle_after(c, message, process_of(c.app).publisher.publish(inbox, request))
         elif request.expired() or key_of(request) in cancelled:
-            logger.info("dropped %s %s: its caller waits no longer", request.method, request.name or "")
+            count_dropped(c, EXPIRED if request.expired() else TAKEN_BACK, request)
             message.ack_log_error(logger, c.connection_errors)
         else:
+            check_receives(info, request, self._served.settings.max_receives)
             self._hand_over(c, message, request)
+
+    def _put_back(self, c: Any, message: Any, count: int) -> None:
+        """A copy that counts, in place of a message that comes again on a broker that does not count."""
+        raw = message.body.encode() if isinstance(message.body, str) else bytes(message.body)
+        headers = {**(message.headers or {}), RECEIVES: count}
+        publisher = process_of(c.app).publisher
+        self._settle_after(c, message, publisher.publish_raw(self._topology.requests, raw, headers))
 
     def _hand_over(self, c: Any, message: Any, request: Envelope) -> None:
         """To the strategy of the tool's Celery task, or to the queue that the tool is routed to."""
@@ -138,6 +155,9 @@ class Intake(bootsteps.StartStopStep):
     def _forward(self, c: Any, message: Any, request: Envelope, queue: str) -> None:
         """Publish the call as a Celery message to the tool's own queue, and acknowledge then."""
 
+        header = to_header(request, without_arguments=True)
+        header[AGAIN] = bool((message.delivery_info or {}).get("redelivered"))
+
         def publish() -> None:
             c.app.send_task(
                 request.name,
@@ -145,13 +165,14 @@ class Intake(bootsteps.StartStopStep):
                 task_id=call_id(key_of(request)),
                 queue=queue,
                 ignore_result=True,
-                headers={HEADER: to_header(request, without_arguments=True), **trace_headers(request)},
+                headers={HEADER: header, **trace_headers(request)},
             )
 
         self._settle_after(c, message, self._forwarder.submit(in_callers_trace, request, publish))
 
     def _refuse(self, c: Any, message: Any, error: EnvelopeError) -> None:
         logger.warning("refused a message on %s: %s", self._topology.requests, error)
+        count_dropped(c, error.reason)
         publisher = process_of(c.app).publisher
         self._settle_after(c, message, self._admission.refuse(message, error, publisher))
 

@@ -35,6 +35,7 @@ from asyncmcp_kombu.server.serving import Serving
 from asyncmcp_kombu.server.sessions import Sessions
 from asyncmcp_kombu.worker import forking
 from asyncmcp_kombu.worker.control import hear_cancellations
+from asyncmcp_kombu.worker.outcomes import Outcomes
 from asyncmcp_kombu.worker.running import RunningCalls
 from asyncmcp_kombu.worker.served import Served, served_by
 from asyncmcp_kombu.worker.trace_context import flush_spans, join_task_span
@@ -52,6 +53,7 @@ class Process:
     def __init__(self, app: Celery, served: Served) -> None:
         self.served = served
         self.calls = RunningCalls()
+        self.outcomes = Outcomes(app, served.settings)
         self._serving: Serving | None = None
         self.token: anyio.lowlevel.EventLoopToken | None = None
         url, settings = app.conf.broker_write_url or app.conf.broker_url, served.settings
@@ -137,6 +139,7 @@ class Process:
                 self._portal_context.__exit__(None, None, None)
         self._back_channel.close()
         self.publisher.close()
+        self.outcomes.close()
 
 
 async def _this_loop() -> asyncio.AbstractEventLoop:

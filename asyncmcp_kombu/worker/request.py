@@ -22,6 +22,7 @@ from asyncmcp_kombu.errors import CallError, OutcomeUnknown, TimeLimitReached, W
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.worker.call import HEADER, from_header
 from asyncmcp_kombu.worker.deferral import JOB, Job
+from asyncmcp_kombu.worker.outcomes import outcome_of
 from asyncmcp_kombu.worker.process import Process, process_of
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,10 @@ class McpRequest(Request):
             _fail_soon(process_of(self.app), header[JOB], error, then)
             return
         request = from_header(header, self.kwargs)
-        sent = Replies(request, process_of(self.app).publisher.publish).error(error.error_data())
+        process = process_of(self.app)
+        outcome = outcome_of(process.outcomes, self.task, request, process.served.settings.dedupe, again=False)
+        publish = process.publisher.publish if outcome is None else outcome.recording(process.publisher.publish)
+        sent = Replies(request, publish).error(error.error_data())
         sent.add_done_callback(lambda future: self._told(future, then))
 
     def _told(self, future: Future[None], then: Any) -> None:

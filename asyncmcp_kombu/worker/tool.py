@@ -20,6 +20,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import Icon, ToolAnnotations
 
 from asyncmcp_kombu.errors import CallError, ConfigurationError
+from asyncmcp_kombu.settings import Dedupe
 from asyncmcp_kombu.worker.call import HEADER, from_header
 from asyncmcp_kombu.worker.deferral import JOB
 from asyncmcp_kombu.worker.execution import execute, run_async
@@ -46,6 +47,7 @@ class ToolOptions:
     task: TaskMode = "never"
     ttl: float | None = None
     terminate: bool = False
+    dedupe: Dedupe | None = None
 
 
 class ToolTask(Protocol, Generic[P, R_co]):
@@ -103,6 +105,7 @@ def mcp_task(
     task: TaskMode = "never",
     ttl: float | None = None,
     terminate: bool = False,
+    dedupe: Dedupe | None = None,
     **celery_options: Any,
 ) -> Callable[[Callable[P, R]], ToolTask[P, R]]: ...
 def mcp_task(fn: Any = None, /, **options: Any) -> Any:
@@ -121,6 +124,9 @@ def mcp_task(fn: Any = None, /, **options: Any) -> Any:
         ttl: seconds after its creation in which such a task can be asked for; default: ASYNCMCP_TASK_TTL, a day.
         terminate: end the pool's process that runs the tool when its caller cancels: for sync tools that do not look
             whether they are cancelled. In the prefork pool only.
+        dedupe: when a call that has been answered before is answered from its record and not run again:
+            `redelivered`, when the broker delivers it again; `always`, also when its client sends it again; `off`.
+            Default: ASYNCMCP_DEDUPE, `redelivered` (docs/reliability.md).
         celery_options: Celery's own, with Celery's meaning: `bind`, `rate_limit`, `time_limit`,
             `soft_time_limit`, `autoretry_for`, `max_retries`, `retry_backoff`, …
 
@@ -142,6 +148,8 @@ def _declare(fn: Any, *, options: dict[str, Any]) -> Any:
         raise ConfigurationError(f"delivery={tool.delivery!r}: expected 'at-least-once' (default) or 'at-most-once'")
     if tool.task not in get_args(TaskMode):
         raise ConfigurationError(f"task={tool.task!r}: expected one of {', '.join(map(repr, get_args(TaskMode)))}")
+    if tool.dedupe is not None and tool.dedupe not in get_args(Dedupe):
+        raise ConfigurationError(f"dedupe={tool.dedupe!r}: expected one of {', '.join(map(repr, get_args(Dedupe)))}")
     if tool.ttl is not None and tool.ttl <= 0:
         raise ConfigurationError(f"ttl={tool.ttl!r}: expected seconds, more than 0")
     if tool.task != "never" and tool.delivery == "at-most-once":

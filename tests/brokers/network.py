@@ -27,6 +27,10 @@ def at_port(broker_url: str, port: int, credentials: str = "") -> str:
     return urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{port}" if user else f"127.0.0.1:{port}"))
 
 
+def _request_id(message: Any) -> Any:
+    return parse(message.body, message.headers).request_id
+
+
 class NetworkBrokerContract(BrokerContract):
     gives_up_within: ClassVar[float] = 3.0
     """Seconds after which a broker that refuses connections is said to be unreachable."""
@@ -165,6 +169,33 @@ class NetworkBrokerContract(BrokerContract):
         error = nowhere.publisher().publish_to("e", numbered(1, audience="a")).exception(SOON)
         assert isinstance(error, BrokerUnreachable)
         assert "hunter2" not in str(error)
+
+    def test_a_response_that_breaks_off_loses_nothing_that_was_sent(self, proxied: Driver, proxy: Proxy):
+        queue, arrivals, publisher = proxied.queue(), Arrivals(), proxied.publisher(retry_for=30.0)
+        publisher.publish(queue.name, numbered(0)).result(SOON)
+        for n in range(1, 6):
+            proxy.break_off(after=n)
+            publisher.publish(queue.name, numbered(n)).result(SOON)
+        proxy.restore()
+        proxied.inbox(queue, arrivals)
+        found: set[Any] = set()
+        while found != set(range(6)):  # what was accepted without our hearing of it comes twice
+            message = arrivals.next().message
+            found.add(parse(message.body, message.headers).request_id)
+
+    def test_a_black_hole_holds_up_what_is_sent_and_no_longer(self, proxied: Driver, proxy: Proxy):
+        queue, arrivals, publisher = proxied.queue(), Arrivals(), proxied.publisher(retry_for=30.0)
+        proxied.inbox(queue, arrivals)
+        publisher.publish(queue.name, numbered(1)).result(SOON)
+        arrivals.next()
+        proxy.swallow()
+        sent = publisher.publish(queue.name, numbered(2))
+        with pytest.raises(TimeoutError):
+            sent.result(1.0)
+        proxy.restore()
+        sent.result(SOON)
+        while _request_id(arrivals.next().message) != 2:
+            pass
 
     def test_an_inbox_closes_in_seconds_while_the_broker_is_away(self, proxied: Driver, proxy: Proxy):
         inbox = proxied.inbox(proxied.queue(), Arrivals())

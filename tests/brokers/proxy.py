@@ -1,4 +1,5 @@
-"""A TCP proxy in front of a broker that can cut all connections and refuse new ones."""
+"""A TCP proxy in front of a broker: it can cut connections, at once or inside a response, refuse new ones, or swallow
+all that is sent."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ class Proxy:
 
     def __init__(self, target: int) -> None:
         self._target = target
-        self._refusing = threading.Event()
+        self._refusing, self._flowing = threading.Event(), threading.Event()
+        self._flowing.set()
+        self._cut_after: int | None = None
         self._lock = threading.Lock()
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -30,10 +33,20 @@ class Proxy:
                 with suppress(OSError):
                     end.shutdown(socket.SHUT_RDWR)
 
+    def break_off(self, after: int = 20) -> None:
+        """Let only so many bytes of the next response through, and then cut its connection."""
+        self._cut_after = after
+
+    def swallow(self) -> None:
+        """A black hole: connections stay open, and nothing comes through any more."""
+        self._flowing.clear()
+
     def restore(self) -> None:
         self._refusing.clear()
+        self._flowing.set()
 
     def close(self) -> None:
+        self._flowing.set()
         self.cut()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -48,7 +61,11 @@ class Proxy:
             if self._refusing.is_set():
                 inner.close()
                 continue
-            outer = socket.create_connection(("127.0.0.1", self._target))
+            try:
+                outer = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:  # the broker itself is away
+                inner.close()
+                continue
             with self._lock:
                 self._pairs.append((inner, outer))
             threading.Thread(target=self._pump, args=(inner, outer), daemon=True).start()
@@ -61,6 +78,13 @@ class Proxy:
                 for key, _ in selector.select():
                     data = key.fileobj.recv(65_536)  # type: ignore[union-attr]
                     if not data:
+                        inner.close()
+                        outer.close()
+                        return
+                    self._flowing.wait()
+                    if key.fileobj is outer and self._cut_after is not None:
+                        after, self._cut_after = self._cut_after, None
+                        key.data.sendall(data[:after])
                         inner.close()
                         outer.close()
                         return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from mcp import Client
 from pytest_celery import CeleryTestWorker
 
 from asyncmcp_kombu import Settings, kombu_client
+from asyncmcp_kombu.broker.connection import connect
 from asyncmcp_kombu.topology import Topology
 from tests import services
 from tests.fleet.native import NativeProcess, worker_process
@@ -31,6 +33,7 @@ class Fleet:
     pool: str = "prefork"
     workers: list[CeleryTestWorker] = field(default_factory=list)
     extra_env: dict[str, str] = field(default_factory=dict)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
     @property
     def env(self) -> dict[str, str]:
@@ -48,15 +51,25 @@ class Fleet:
     def worker(self) -> NativeProcess:
         return self.workers[0].container
 
-    def start_worker(self, **options: Any) -> CeleryTestWorker:
+    def start_worker(self, app: str = APP, **options: Any) -> CeleryTestWorker:
         """One more worker; ready when this returns."""
         # RabbitMQ refuses two nodes of one name.
-        name = f"{self.prefix}w{len(self.workers) + 1}"
-        process = worker_process(APP, self.env, **{"name": name, "pool": self.pool, **options})
+        name = f"{self.prefix}w{next(self.numbers)}"
+        process = worker_process(app, self.env, **{"name": name, "pool": self.pool, **options})
         worker = CeleryTestWorker(process, Celery(SERVER))
         self.workers.append(worker)
         process.ready()
         return worker
+
+    def waiting(self) -> int:
+        """Requests in the queue, also those that a worker holds where the broker counts them."""
+        if self.broker_url.startswith("sqs:"):
+            client = services.boto_sqs(self.broker_url)
+            url = client.get_queue_url(QueueName=self.topology.requests)["QueueUrl"]
+            names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+            return sum(map(int, client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()))
+        with connect(self.broker_url, self.settings) as connection, connection.channel() as channel:
+            return channel.queue_declare(self.topology.requests, passive=True).message_count
 
     @contextlib.asynccontextmanager
     async def client(self, timeout: float = 30, **options: Any) -> AsyncGenerator[Client]:

@@ -181,6 +181,16 @@ def bound(self, ctx: Context, n: int) -> dict[str, int]:
     return {"retries": self.request.retries}
 
 
+@mcp_task(bind=True, max_retries=1)
+def retries_later(self, mark: str, delay: float) -> str:
+    """Try again after that many seconds, once."""
+    with Path(mark).open("a") as file:
+        file.write("x")
+    if self.request.retries == 0:
+        raise self.retry(countdown=delay)
+    return "done"
+
+
 @mcp_task
 def rejects() -> str:
     """Give the call up."""

@@ -1,0 +1,59 @@
+"""Deadlines: work that nobody waits for is dropped before it starts, and counted."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery.events import EventReceiver
+
+from tests.fleet.conftest import Fleet
+from tests.fleet.test_refusals import META, Writer
+
+
+@pytest.mark.parametrize("broker", ["redis"])
+def test_what_nobody_waits_for_is_dropped_unrun_and_counted(
+    fleets: Callable[..., Fleet], broker: str, tmp_path: Path
+) -> None:
+    fleet, mark = fleets(broker), tmp_path / "mark"
+    writer, events = Writer(fleet), list[dict[str, Any]]()
+    seen, over = threading.Event(), threading.Event()
+
+    def on_event(event: dict[str, Any]) -> None:
+        events.append(event)
+        if len(events) == 2:
+            seen.set()
+
+    with writer.connect() as connection:
+        receiver = EventReceiver(connection, handlers={"mcp-request-dropped": on_event}, app=fleet.workers[0].app)
+
+        def listen() -> None:
+            while not over.is_set():
+                try:
+                    receiver.capture(limit=None, timeout=0.5, wakeup=False)
+                except TimeoutError:
+                    continue
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        writer.inbox.start()
+        try:
+            params = {"name": "sleeps", "arguments": {"seconds": 0, "mark": str(mark)}, "_meta": META}
+            late = {"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": params}
+            give_up_at = time.monotonic() + 15
+            while not seen.is_set() and time.monotonic() < give_up_at:  # a listener is not bound at once
+                events.clear()
+                writer.write(late, ExpiresAt=str(time.time() - 1))
+                writer.write("{not json")
+                seen.wait(2)
+        finally:
+            over.set()
+            listener.join()
+            writer.inbox.close()
+    assert sorted(event["reason"] for event in events[:2]) == ["expired", "not-json"]
+    assert {event.get("name") for event in events} >= {"sleeps"}
+    assert not mark.exists()

@@ -80,15 +80,13 @@ class Poller:
         self._busy.set()
 
     def is_alive(self) -> bool:
-        return any(thread.is_alive() for thread in self._threads())
+        return self._thread.is_alive() or (self._second is not None and self._second.is_alive())
 
     def join(self, timeout: float) -> None:
         give_up_at = time.monotonic() + timeout
-        for thread in self._threads():
-            thread.join(max(0.0, give_up_at - time.monotonic()))
-
-    def _threads(self) -> list[threading.Thread]:
-        return [self._thread] if self._second is None else [self._thread, self._second]
+        self._thread.join(timeout)
+        if self._second is not None:  # which the first one may have started last thing
+            self._second.join(max(0.0, give_up_at - time.monotonic()))
 
     def _run_first(self) -> None:
         while not self._stopped.is_set():

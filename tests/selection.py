@@ -6,6 +6,7 @@ A test of several brokers runs on SQS and in memory; the brokers' own contract (
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable
 from pathlib import Path
@@ -61,9 +62,11 @@ def repeats(items: Iterable[pytest.Item]) -> Iterable[pytest.Item]:
 def broker_of(item: pytest.Item) -> str | None:
     """The broker that a test is parametrized with."""
     for value in _params(item).values():
-        name = getattr(value, "broker", value)
-        if isinstance(name, str) and name.partition("-")[0] in BROKERS:
-            return name.partition("-")[0]
+        named = getattr(value, "broker", value)
+        first = named[0] if isinstance(named, tuple) and named else named
+        name = re.split(r"[-\s]", first)[0] if isinstance(first, str) else None
+        if name in BROKERS:
+            return name
     return None
 
 

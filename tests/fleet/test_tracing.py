@@ -232,7 +232,7 @@ async def test_the_three_keys_arrive_in_one_process_as_they_were_sent(broker: st
         services.cleanup_queues(url, prefix)
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads"])
+@pytest.mark.parametrize("pool", ["prefork", pytest.param("threads", marks=pytest.mark.exhaustive)])
 async def test_the_app_of_the_tracing_page(pool: str, tmp_path: Path, prefix: str) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/tracing.md").read_text(), re.S)
     (tmp_path / "traced.py").write_text(example)

@@ -30,8 +30,8 @@ def bury_some(driver: Driver, count: int) -> None:
     publisher, topology = driver.publisher(), Topology("workers", driver.prefix)
     for n in range(count):
         one = numbered(n, client_id="c" * 32, reply_to=topology.reply("c" * 32), expires_at=1.0)
-        bury(one.body, one.headers(), "too-many-receives", topology, publisher, 1_048_576).result(SOON)
-    bury(b"\xff{not json", {"ReplyTo": "elsewhere"}, "not-json", topology, publisher, 1_048_576).result(SOON)
+        bury(one.body, one.headers(), "too-many-receives", topology.dead, publisher, 1_048_576).result(SOON)
+    bury(b"\xff{not json", {"ReplyTo": "elsewhere"}, "not-json", topology.dead, publisher, 1_048_576).result(SOON)
 
 
 def test_dead_letters_go_back_as_the_requests_they_were(driver: Driver) -> None:
@@ -61,7 +61,7 @@ def test_dead_letters_go_back_as_the_requests_they_were(driver: Driver) -> None:
 def test_a_body_beyond_the_limit_is_cut_and_says_so(driver: Driver) -> None:
     driver.queue("workers-dead")
     topology, arrivals = Topology("workers", driver.prefix), Arrivals()
-    bury("x" * 2_000_000, {}, "too-large", topology, driver.publisher(), 1_048_576).result(SOON)
+    bury("x" * 2_000_000, {}, "too-large", topology.dead, driver.publisher(), 1_048_576).result(SOON)
     driver.inbox(driver.queue("workers-dead"), arrivals)
     message = arrivals.next().message
     assert int(message.headers["Cut"]) == 2_000_000

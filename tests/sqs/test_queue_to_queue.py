@@ -189,15 +189,15 @@ async def test_what_is_too_large_raises_at_the_sender(aws: Aws):
 @pytest.mark.parametrize("side", ["server", "client"])
 async def test_a_timeout_ends_the_streams_and_never_delays_an_exit(aws: Aws, side: str):
     lasting: dict[str, Any] = {"transport_timeout_seconds": 60}
-    ending: dict[str, Any] = {"transport_timeout_seconds": 1.0}
+    ending: dict[str, Any] = {"transport_timeout_seconds": 3.0}
     async with Serving(aws) as requests:
         config = client_config(aws, requests, "responses", **lasting)
         begun_at = time.monotonic()
         async with sqs_client(config, aws.sqs) as (read, write), ClientSession(read, write) as session:
             await session.initialize()
-        assert time.monotonic() - begun_at < 3.0
+        assert time.monotonic() - begun_at < 20.0
         config = client_config(aws, requests, "responses", **ending)
-        with anyio.fail_after(5):
+        with anyio.fail_after(15):
             if side == "client":
                 async with sqs_client(config, aws.sqs) as (read, write), ClientSession(read, write) as session:
                     await session.initialize()

@@ -133,9 +133,9 @@ def test_a_ttl_that_celery_does_not_keep_is_refused():
     settings = Settings(broker_url="memory://", server="expiring")
     serve_mcp(app, settings=settings)
 
-    # Around a task of this app: a tool of its own would be a tool of every app in this process.
+    # A task of this app alone: otherwise it would be a tool of every app in this process.
     @mcp_task(task="optional", ttl=100_000)
-    @app.task(name="kept_for_long")
+    @app.task(name="kept_for_long", shared=False)
     def kept_for_long() -> str:
         return ""
 

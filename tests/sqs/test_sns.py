@@ -14,6 +14,7 @@ from mcp import Client, ClientSession
 from asyncmcp_kombu import SnsSqsClientConfig, SnsSqsServerConfig, SnsSqsTransportConfig
 from asyncmcp_kombu.errors import MessageTooLarge
 from asyncmcp_kombu.sns_sqs import sns_sqs_client, sns_sqs_server
+from tests.services import quick
 from tests.sqs.aws import Aws
 from tests.sqs.notes import notes
 from tests.sqs.processes import serving
@@ -53,7 +54,7 @@ async def test_two_clients_on_one_response_topic_each_get_their_own_answers_only
             with pytest.raises(MessageTooLarge, match="262,144 bytes"):
                 await session.call_tool("echo", {"text": "x" * 300_000})
             closing_at = time.monotonic()
-        assert time.monotonic() - closing_at < 1.5
+        assert time.monotonic() - closing_at < quick(1.5)
 
     with serving(aws, "sns", requests, responses), anyio.fail_after(30):
         async with anyio.create_task_group() as tasks:

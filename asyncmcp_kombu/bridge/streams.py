@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from types import TracebackType
 from typing import Any
 
 import anyio
+from anyio.abc import AsyncResource
 from mcp.shared.dispatcher import as_request_id
 from mcp.shared.message import ServerMessageMetadata, SessionMessage
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
@@ -23,7 +23,7 @@ Observe = Callable[[str], None]
 """Hears the method of every notification of the far side."""
 
 
-class Arrivals:
+class Arrivals(AsyncResource):
     """What the dispatcher reads: without the notifications that belong to a request, which go to its relay.
 
     Done while reading, in the order of arrival: the dispatcher would hand them to tasks of their own, and its
@@ -59,16 +59,8 @@ class Arrivals:
         except anyio.EndOfStream:
             raise StopAsyncIteration from None
 
-    async def __aenter__(self) -> Arrivals:
-        return self
 
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-
-class Departures:
+class Departures(AsyncResource):
     """What the dispatcher writes to: a request is sent with its deadline."""
 
     def __init__(self, inner: WriteStream[SessionMessage], relays: Relays) -> None:
@@ -83,14 +75,6 @@ class Departures:
 
     async def aclose(self) -> None:
         await self._inner.aclose()
-
-    async def __aenter__(self) -> Departures:
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
-    ) -> None:
-        await self.aclose()
 
 
 def related_request(metadata: object) -> RequestId | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from kombu.connection import Connection
 from kombu.transport import TRANSPORT_ALIASES
+from pydantic import SecretStr
 
 from asyncmcp_kombu.errors import ConfigurationError
 from asyncmcp_kombu.settings import Settings
@@ -43,14 +45,14 @@ def _redis(settings: Settings) -> Options:
         "unacked_key": f"{settings.prefix}unacked",
         "unacked_index_key": f"{settings.prefix}unacked-index",
         "unacked_mutex_key": f"{settings.prefix}unacked-mutex",
+        # Who dies while giving back what others held keeps all others from it for so long; 300 s by default.
+        "unacked_mutex_expire": 5,
         "presence_key": f"{settings.prefix}presence",
         "durable_retention": settings.durable_retention,
         "socket_keepalive": True,
         # Without them a command into a black hole waits for ever, and a publisher cannot try again.
         "socket_timeout": 15.0,
         "socket_connect_timeout": 5.0,
-        # Kombu's name for the BRPOP timeout, which bounds how long closing takes.
-        "polling_interval": 0.5,
     }
 
 
@@ -94,6 +96,23 @@ def scheme_of(broker_url: str) -> str:
     return scheme
 
 
+def chosen_settings(settings: Settings | None, broker_url: str | None, server: str | None = None) -> Settings:
+    """The settings (default: from the environment) with what was given besides.
+
+    Raises:
+        ConfigurationError: the URL's scheme cannot be used.
+    """
+    chosen = settings or Settings()
+    update: Options = {}
+    if broker_url is not None:
+        update["broker_url"] = SecretStr(broker_url)
+    if server is not None:
+        update["server"] = server
+    chosen = chosen.model_copy(update=update)
+    scheme_of(chosen.broker_url.get_secret_value())
+    return chosen
+
+
 def transport_options(broker_url: str, settings: Settings) -> Options:
     """Kombu's `transport_options` (Celery's `broker_transport_options`) for the broker of the URL."""
     return ROADS[scheme_of(broker_url)].options(settings)
@@ -103,6 +122,11 @@ def connect(broker_url: str, settings: Settings) -> Connection:
     """A Kombu connection, not yet established. Use it from one thread only."""
     road = ROADS[scheme_of(broker_url)]
     return Connection(broker_url, transport=road.transport, transport_options=road.options(settings))
+
+
+def connector(settings: Settings) -> Callable[[], Connection]:
+    """What makes connections to the broker of the settings, each for one thread."""
+    return partial(connect, settings.broker_url.get_secret_value(), settings)
 
 
 def establish(connection: Connection) -> None:

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 OnMessage = Callable[[Any], None]
 """Takes a kombu Message in the inbox's thread; it must settle it (`ack`, `reject`) and must not block."""
 
+PREFETCH = 100
+"""Messages that a consumer may hold unsettled."""
 _TICK = 0.2
 """Seconds after which the thread looks whether it should end: the bound of `close`."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
@@ -54,7 +56,7 @@ class Inbox:
         *,
         also: tuple[Queue, ...] = (),
         temporary: bool = True,
-        prefetch: int = 100,
+        prefetch: int = PREFETCH,
         bindings: Iterable[Binding] = (),
     ) -> None:
         self._connect, self._queue, self._on_message = connect, queue, on_message

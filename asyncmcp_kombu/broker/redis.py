@@ -9,14 +9,13 @@ its first message on, which later messages do not push back; a living owner does
 the list of a durable reply queue, a long one, which nobody pushes back.
 
 Private names of Kombu 5.7 used here: Channel._put, _delete, _queue_bind, _lookup, _q_for_pri, _get_message_priority,
-_inplace_augment_message, _do_restore_message, keyprefix_queue, keyprefix_binding_permanent, sep, conn_or_acquire,
-_create_client.
+_inplace_augment_message, _do_restore_message, _brpop_start, _brpop_read, _expires, keyprefix_queue,
+keyprefix_binding_permanent, sep, conn_or_acquire, _create_client.
 tests/brokers/test_redis_names.py fails when one goes.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import Any
 
@@ -25,7 +24,9 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps
 
 from asyncmcp_kombu.broker.presence import Sighting
+from asyncmcp_kombu.broker.redis_claims import Claims
 from asyncmcp_kombu.broker.redis_leases import QoS
+from asyncmcp_kombu.broker.redis_scripts import push, token_of, wake
 from asyncmcp_kombu.broker.virtual import copy_for, is_envelope
 from asyncmcp_kombu.errors import BrokerUnreachable, PublishError
 from asyncmcp_kombu.settings import DURABLE_RETENTION
@@ -33,9 +34,6 @@ from asyncmcp_kombu.topology import Topology, belongs_to_one_process, is_durable
 
 REPLIES_KEPT = 86_400
 """Seconds for which Redis keeps what nobody fetches from a reply or control queue."""
-
-_FOR_EVER = -1
-"""Redis' word for a key without a time to live."""
 
 
 class Channel(redis.Channel):
@@ -47,6 +45,10 @@ class Channel(redis.Channel):
     from_transport_options = (*redis.Channel.from_transport_options, "presence_key", "durable_retention")
 
     _for_commands: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.claims = Claims(self)
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         """One client for all commands: Kombu makes one for each, which costs more time than the command itself."""
@@ -63,6 +65,7 @@ class Channel(redis.Channel):
             self._delete(queue, "", queue, "")
             with self.conn_or_acquire() as client:
                 client.zrem(self.presence_key, queue)
+                client.delete(token_of(queue))
 
     def say_alive(self, queue: str) -> None:
         """Note the time, and let what waits in the queue live on."""
@@ -91,6 +94,29 @@ class Channel(redis.Channel):
                 if topology.kind_of(name)
             ]
 
+    # --- taking messages ---
+
+    def basic_consume(self, queue: str, no_ack: bool = False, *args: Any, **kwargs: Any) -> Any:
+        if no_ack:
+            self.claims.left_to_kombu.add(queue)
+        return super().basic_consume(queue, no_ack, *args, **kwargs)
+
+    def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
+        if no_ack or queue in self.claims.left_to_kombu:
+            return super().basic_get(queue, no_ack, **kwargs)
+        taken = self.claims.take_one(queue)
+        if taken is None:
+            return None
+        message = self.Message(taken, channel=self)
+        self.qos.append(message, message.delivery_tag)
+        return message
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        self.claims.ask(self.brpop_timeout if timeout is None else timeout)
+
+    def _brpop_read(self, **options: Any) -> Any:
+        return self.claims.read()
+
     # --- exchanges ---
 
     def queue_bind(self, queue: str, exchange: Any = None, routing_key: str = "", *args: Any, **kwargs: Any) -> None:
@@ -114,64 +140,37 @@ class Channel(redis.Channel):
         self._inplace_augment_message(message, exchange, routing_key)
         queues: Any = self._lookup(exchange, routing_key)
         if queues:
-            priority = self._get_message_priority(message, reverse=False)
-            with self.conn_or_acquire() as client:
-                with client.pipeline() as pipe:
-                    for queue in queues:
-                        pipe.lpush(self._q_for_pri(queue, priority), dumps(copy_for(self, queue, message)))
-                    pipe.execute()
-                self._limit_time_to_live(client, queues)
+            with self.conn_or_acquire() as client, client.pipeline() as pipe:
+                for queue in queues:
+                    self._push(pipe, queue, copy_for(self, queue, message))
+                pipe.execute()
         return None
 
     def _put(self, queue: str, message: dict[str, Any], **kwargs: Any) -> None:
-        if not is_envelope(message):
+        # Kombu's own are its batches, and queues whose expiry it renews.
+        if kwargs.get("_publish_batch") is not None or queue in self._expires:
             super()._put(queue, message, **kwargs)
             return
         with self.conn_or_acquire() as client:
-            outcome = self._push(client, [(queue, message)])[0]
-        if outcome is not None:
-            raise outcome
+            self._push(client, queue, message)
 
     def put_many(self, messages: list[tuple[str, dict[str, Any]]]) -> list[Exception | None]:
         """Send messages in Kombu's form to their queues, in one round trip, and return what became of each."""
         try:
-            with self.conn_or_acquire() as client:
-                outcomes = self._push(client, messages)
+            with self.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+                for queue, message in messages:
+                    self._push(pipe, queue, message)
+                answers: list[Any] = pipe.execute(raise_on_error=False)
         except self.connection_errors as error:
             return [BrokerUnreachable(f"Redis cannot be reached: {error}; check ASYNCMCP_BROKER_URL")] * len(messages)
-        return [error and PublishError(f"Redis refused the message: {error}") for error in outcomes]
+        return [
+            PublishError(f"Redis refused the message: {answer}") if isinstance(answer, Exception) else None
+            for answer in answers
+        ]
 
-    def _push(self, client: Any, messages: list[tuple[str, dict[str, Any]]]) -> list[Exception | None]:
-        passing = list(dict.fromkeys(queue for queue, _ in messages if self._kept(queue)))
-        with client.pipeline(transaction=False) as pipe:
-            for queue, message in messages:
-                key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
-                pipe.lpush(key, dumps(message))
-            for queue in passing:
-                pipe.ttl(self.global_keyprefix + queue)
-            answers: list[Any] = pipe.execute(raise_on_error=False)
-        begun = [queue for queue, left in zip(passing, answers[len(messages) :], strict=True) if left == _FOR_EVER]
-        self._let_expire(client, begun)
-        return [answer if isinstance(answer, Exception) else None for answer in answers[: len(messages)]]
-
-    def _let_expire(self, client: Any, queues: list[str]) -> None:
-        if queues:
-            with contextlib.suppress(*self.connection_errors), client.pipeline(transaction=False) as pipe:
-                for queue in queues:
-                    pipe.expire(self.global_keyprefix + queue, self._kept(queue))
-                pipe.execute()
-
-    def _limit_time_to_live(self, client: Any, queues: list[str]) -> None:
-        """Have lists expire that have just begun. What was published is published, whatever happens here."""
-        passing = [queue for queue in queues if self._kept(queue)]
-        if not passing:
-            return
-        with contextlib.suppress(*self.connection_errors):
-            with client.pipeline(transaction=False) as pipe:
-                for queue in passing:
-                    pipe.ttl(self.global_keyprefix + queue)
-                begun = [queue for queue, left in zip(passing, pipe.execute(), strict=True) if left == _FOR_EVER]
-            self._let_expire(client, begun)
+    def _push(self, client: Any, queue: str, message: dict[str, Any]) -> None:
+        key = self._q_for_pri(queue, self._get_message_priority(message, reverse=False))
+        push(client, self.global_keyprefix, key, queue, dumps(message), self._kept(queue))
 
     def _kept(self, queue: str) -> int:
         """Seconds for which what waits in the queue is kept; 0 is for ever."""
@@ -186,9 +185,13 @@ class Channel(redis.Channel):
         info = payload["properties"]["delivery_info"]
         info["receive_count"] = info.get("receive_count", 1) + 1
         super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)
-        if not exchange and self._kept(routing_key):
-            pipe.expire(self.global_keyprefix + routing_key, self._kept(routing_key))
+        if not exchange:
+            if self._kept(routing_key):
+                pipe.expire(self.global_keyprefix + routing_key, self._kept(routing_key))
+            wake(pipe, self.global_keyprefix, routing_key)
 
 
 class Transport(redis.Transport):
     Channel = Channel
+    brpop_timeout = 0.5
+    """Seconds: the bound of closing. Kombu's option for it, `polling_interval`, also naps between two looks."""

@@ -3,7 +3,7 @@
 Nobody waits for an acknowledgement, and Kombu would make a round trip for each in the thread that consumes, which is
 the worker's event loop. One that is not sent, because the process died, is a message that comes again: at-least-once.
 
-Private names of Kombu 5.7 used here: Message._raw; QoS.unacked_index_key, unacked_key.
+Private names of Kombu 5.7 used here: Message._raw; QoS._remove_from_indices; QoS.unacked_index_key, unacked_key.
 tests/brokers/test_redis_names.py fails when one goes.
 """
 
@@ -36,18 +36,23 @@ class QoS(redis.QoS):
         self._thread: threading.Thread | None = None
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        info = message.delivery_info
-        content = dumps([message._raw, info["exchange"], info["routing_key"]])
-        with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
-            pipe.zadd(self.unacked_index_key, {delivery_tag: time.time()})
-            pipe.hset(self.unacked_key, delivery_tag, content)
-            pipe.execute()
+        if not self.channel.claims.has_noted(delivery_tag):
+            self._note(message, delivery_tag)
         virtual.QoS.append(self, message, delivery_tag)
         with self._lock:
             self._held.add(delivery_tag)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="asyncmcp-redis-leases", daemon=True)
                 self._thread.start()
+
+    def _note(self, message: Any, delivery_tag: str) -> None:
+        """For what Kombu popped."""
+        info = message.delivery_info
+        content = dumps([message._raw, info["exchange"], info["routing_key"]])
+        with self.channel.conn_or_acquire() as client, client.pipeline(transaction=False) as pipe:
+            pipe.zadd(self.unacked_index_key, {delivery_tag: time.time()})
+            pipe.hset(self.unacked_key, delivery_tag, content)
+            pipe.execute()
 
     def ack(self, delivery_tag: str) -> None:
         with self._lock:
@@ -63,6 +68,16 @@ class QoS(redis.QoS):
         with self._lock:
             self._held.discard(delivery_tag)
         super().reject(delivery_tag, requeue=True)
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:
+        """What is no message, and so cannot be given back, must not keep all others from it."""
+        try:
+            super().restore_by_tag(tag, client, leftmost)
+        except ValueError:
+            with self.channel.conn_or_acquire(client) as connected:
+                lost = connected.hget(self.unacked_key, tag)
+                logger.critical("dropped what was held on Redis and is no message: %.200r", lost)
+                self._remove_from_indices(tag).execute()
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
         self.end()

@@ -26,13 +26,14 @@ from kombu.transport.SQS.exceptions import DoesNotExistQueueException, Undefined
 from asyncmcp_kombu.broker.presence import Sighting
 from asyncmcp_kombu.broker.sqs_arrivals import Arrivals
 from asyncmcp_kombu.broker.sqs_clients import Clients, Purpose, Service
+from asyncmcp_kombu.broker.sqs_errors import MISSING_QUEUE, error_code
 from asyncmcp_kombu.broker.sqs_message import to_payload
 from asyncmcp_kombu.broker.sqs_poller import LONGEST_PAUSE, SHORT_POLL_PAUSE, Poller
 from asyncmcp_kombu.broker.sqs_presence import sightings, tag_as_seen
 from asyncmcp_kombu.broker.sqs_publish import publish_all
 from asyncmcp_kombu.broker.sqs_receipts import Receipt, Receipts
 from asyncmcp_kombu.broker.sqs_redrive import set_redrive_policy
-from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE, Outcome, error_code, put_all
+from asyncmcp_kombu.broker.sqs_send import Outcome, put_all
 from asyncmcp_kombu.broker.sqs_topics import KnownTopics, Topics
 from asyncmcp_kombu.broker.virtual import is_envelope
 from asyncmcp_kombu.envelope import MAX_BYTES

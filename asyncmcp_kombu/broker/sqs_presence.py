@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from asyncmcp_kombu.broker.presence import Sighting
-from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE, error_code
+from asyncmcp_kombu.broker.sqs_errors import MISSING_QUEUE, error_code
 from asyncmcp_kombu.errors import BrokerError, QueueNotFound
 from asyncmcp_kombu.topology import Topology
 

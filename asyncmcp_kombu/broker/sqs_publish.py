@@ -11,8 +11,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from asyncmcp_kombu.broker.sqs_errors import error_code, is_passing
 from asyncmcp_kombu.broker.sqs_message import size_of, to_entry
-from asyncmcp_kombu.broker.sqs_send import Outcome, batches, error_code
+from asyncmcp_kombu.broker.sqs_send import Outcome, batches
 from asyncmcp_kombu.broker.sqs_topics import MISSING_TOPIC, Topics
 from asyncmcp_kombu.errors import BrokerUnreachable, MessageTooLarge, PublishError
 from asyncmcp_kombu.topology import is_topic
@@ -111,7 +112,7 @@ def _message(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explain(error: Any) -> Exception:
-    if not isinstance(error, ClientError):
+    if is_passing(error):
         return BrokerUnreachable(
             f"SNS cannot be reached: {error}; check ASYNCMCP_BROKER_URL, or start the embedded one with "
             "`asyncmcp-kombu local`"

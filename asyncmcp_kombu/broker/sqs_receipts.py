@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE
+from asyncmcp_kombu.broker.sqs_errors import MISSING_QUEUE, error_code, is_passing
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +141,8 @@ class Receipts:
                 else:
                     answer = self._change_visibility(url, entries, [order.after for order in batch])
             except (BotoCoreError, ClientError, OSError) as error:
-                if not _passing(error):
-                    level = logging.DEBUG if _queue_is_gone(error) else logging.WARNING
+                if not is_passing(error):
+                    level = logging.DEBUG if error_code(error) in MISSING_QUEUE else logging.WARNING
                     logger.log(level, "cannot %s %d message(s): %s", action, len(batch), error)
                     continue
                 logger.warning("cannot %s %d message(s), will try again: %s", action, len(batch), error)
@@ -164,7 +164,7 @@ class Receipts:
             try:
                 answer = self._change_visibility(url, entries, [self._visibility_timeout] * len(batch))
             except (BotoCoreError, ClientError, OSError) as error:
-                again = _passing(error)
+                again = is_passing(error)
                 logger.warning("cannot renew %d lease(s)%s: %s", len(batch), ", will try again" * again, error)
                 lapses_at = now + self._renew_from() + 1.0
                 failed = set[int]() if again else set(range(len(batch)))
@@ -192,15 +192,3 @@ def _batches(orders: list[_Order]) -> list[tuple[str, str, list[_Order]]]:
         for (action, url), group in grouped.items()
         for start in range(0, len(group), BATCH)
     ]
-
-
-def _queue_is_gone(error: Any) -> bool:
-    return isinstance(error, ClientError) and error.response.get("Error", {}).get("Code") in MISSING_QUEUE
-
-
-def _passing(error: Any) -> bool:
-    """Whether trying again may help: the network, throttling, or a 5xx of SQS; not a deleted queue, not rights."""
-    if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "")
-        return "Throttl" in code or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500
-    return True

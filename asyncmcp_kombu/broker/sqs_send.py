@@ -14,11 +14,11 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from asyncmcp_kombu.broker.sqs_errors import explain
 from asyncmcp_kombu.broker.sqs_message import size_of, to_entry
-from asyncmcp_kombu.errors import BrokerUnreachable, MessageTooLarge, PublishError, QueueNotFound
+from asyncmcp_kombu.errors import MessageTooLarge, PublishError
 
 BATCH = 10
-MISSING_QUEUE = {"QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"}
 
 _SHORTER = re.compile(r"(?:shorter than|maximum of|limit of) (\d+)")
 """In the text of a refusal: a queue, or an engine, that takes less than the settings say (an older one: 262,144)."""
@@ -107,20 +107,3 @@ def batches(entries: Sequence[dict[str, Any]], limit: int, address: str) -> Iter
         open_batches[to] = ([*indices, i], used + size)
     for indices, _ in open_batches.values():
         yield indices
-
-
-def error_code(error: Any) -> str:
-    """AWS' code for a refusal; empty for whatever else went wrong."""
-    return error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
-
-
-def explain(error: Any) -> Exception:
-    """A boto3 error as one of ours, saying what to do."""
-    if isinstance(error, ClientError):
-        if error_code(error) in MISSING_QUEUE:
-            return QueueNotFound(f"the SQS queue does not exist (any more): {error}")
-        return PublishError(f"SQS refused the request: {error}")
-    return BrokerUnreachable(
-        f"SQS cannot be reached: {error}; check ASYNCMCP_BROKER_URL, or start the embedded one with "
-        "`asyncmcp-kombu local`"
-    )

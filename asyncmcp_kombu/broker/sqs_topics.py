@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from asyncmcp_kombu.broker.sqs_errors import MISSING_QUEUE, error_code
 from asyncmcp_kombu.broker.sqs_policy import allowing, topics_in, without
-from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE, error_code
 from asyncmcp_kombu.errors import BrokerError, QueueNotFound
 from asyncmcp_kombu.topology import is_topic
 

@@ -13,6 +13,13 @@ T = TypeVar("T")
 CallSoon = Callable[[Callable[[], Any]], Any]
 
 
+def finished() -> Future[None]:
+    """A future that is done, for what needs no waiting."""
+    done: Future[None] = Future()
+    done.set_result(None)
+    return done
+
+
 def call_soon() -> CallSoon:
     """A function by which other threads schedule a call on the event loop that is running here."""
     native: Any = anyio.lowlevel.current_token().native_token  # asyncio's event loop, or trio's token

@@ -17,18 +17,16 @@ from typing import Any
 import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
-from kombu.connection import Connection
 from mcp_types import RequestId
 from mcp_types.jsonrpc import JSONRPCMessage, jsonrpc_message_adapter
 from pydantic import ValidationError
 
 from asyncmcp_kombu.broker import queues
-from asyncmcp_kombu.broker.connection import connect
+from asyncmcp_kombu.broker.connection import chosen_settings, connector
 from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.inbox import Inbox
 from asyncmcp_kombu.broker.threads import call_soon
 from asyncmcp_kombu.client.address import check_client_id
-from asyncmcp_kombu.client.transport import chosen_settings
 from asyncmcp_kombu.client.wire_ids import read_wire_id
 from asyncmcp_kombu.envelope import parse
 from asyncmcp_kombu.errors import EnvelopeError
@@ -123,9 +121,6 @@ async def _listening(settings: Settings, queue: Any, binding: Binding, *, tempor
     into, arrivals = anyio.create_memory_object_stream[tuple[AudienceMessage, Any]](math.inf)
     soon = call_soon()
 
-    def new_connection() -> Connection:
-        return connect(settings.broker_url.get_secret_value(), settings)
-
     def on_message(message: Any) -> None:
         try:
             item = _read(message, settings.max_message_bytes)
@@ -135,7 +130,7 @@ async def _listening(settings: Settings, queue: Any, binding: Binding, *, tempor
         else:
             soon(lambda: _hand_over(into, (item, message)))
 
-    inbox = Inbox(new_connection, queue, on_message, temporary=temporary, bindings=(binding,))
+    inbox = Inbox(connector(settings), queue, on_message, temporary=temporary, bindings=(binding,))
     try:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(inbox.start)

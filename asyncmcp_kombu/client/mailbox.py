@@ -16,14 +16,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from kombu.connection import Connection
-
 from asyncmcp_kombu.broker import queues
-from asyncmcp_kombu.broker.connection import connect
+from asyncmcp_kombu.broker.connection import connector
 from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.inbox import Inbox, OnMessage
 from asyncmcp_kombu.broker.misdirected import pass_on
 from asyncmcp_kombu.broker.publisher import Publisher
+from asyncmcp_kombu.broker.threads import finished
 from asyncmcp_kombu.envelope import Envelope, compose, parse
 from asyncmcp_kombu.errors import BrokerError, EnvelopeError
 from asyncmcp_kombu.settings import Settings
@@ -108,11 +107,11 @@ class Mailbox:
     def listen(self, client_id: str) -> Future[None]:
         """Have the session hear the server's events; done when the reply queue is bound to their exchange."""
         if self._events is None:  # events come as a subscription's answers do
-            return _done()
+            return finished()
         with self._lock:
             self._listeners.add(client_id)
             if self._always_bound:
-                return _done()
+                return finished()
             if self._bound is None or (self._bound.done() and self._bound.exception() is not None):
                 self._bound = self._inbox.bind(self._events)
             return self._bound
@@ -162,12 +161,6 @@ class Mailbox:
             deliver(envelope)
         except Exception as error:  # one session's trouble is not the others'
             logger.warning("a session did not take its message: %s", error)
-
-
-def _done() -> Future[None]:
-    done: Future[None] = Future()
-    done.set_result(None)
-    return done
 
 
 def _instead_of_response(headers: Mapping[str, Any], error: EnvelopeError) -> Envelope | None:
@@ -220,9 +213,7 @@ def open_mailbox(settings: Settings, topology: Topology) -> Mailbox:
 def _with_a_queue_of_its_own(settings: Settings, topology: Topology) -> Mailbox:
     name = topology.reply(new_client_id())
 
-    def new_connection() -> Connection:
-        return connect(settings.broker_url.get_secret_value(), settings)
-
+    new_connection = connector(settings)
     return Mailbox(
         topology,
         reply_to=name,

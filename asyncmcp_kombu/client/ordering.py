@@ -15,8 +15,8 @@ from asyncmcp_kombu.envelope import Envelope
 
 PATIENCE = 1.0
 """Seconds for which a message waits for an earlier one."""
-_REMEMBERED = 4_096
-"""Answered requests whose late duplicates are recognised."""
+_REMEMBERED = 65_536
+"""Answered requests whose late duplicates are recognised: more than a client gets answered in two leases."""
 
 
 @dataclass(slots=True)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
-from kombu.connection import Connection
-
 from asyncmcp_kombu.broker import queues
-from asyncmcp_kombu.broker.connection import connect, establish
+from asyncmcp_kombu.broker.connection import connector, establish
 from asyncmcp_kombu.broker.exchanges import Binding
-from asyncmcp_kombu.broker.inbox import Inbox, OnMessage
+from asyncmcp_kombu.broker.inbox import PREFETCH, Inbox, OnMessage
 from asyncmcp_kombu.broker.publisher import Publisher, unreachable
 from asyncmcp_kombu.client.address import Address
 from asyncmcp_kombu.client.earlier import EarlierAnswers
@@ -24,7 +21,7 @@ from asyncmcp_kombu.topology import Topology
 
 logger = logging.getLogger(__name__)
 
-_PREFETCH, _ANY_NUMBER = 100, 0
+_ANY_NUMBER = 0
 """A durable client holds what it does not take, and must not go deaf with it."""
 _ANNOUNCED, _UNBOUND = 10.0, 0.5
 """Seconds."""
@@ -46,7 +43,7 @@ class OwnMailbox(Mailbox):
         earlier: EarlierAnswers | None = None,
     ) -> None:
         self._address, self._earlier = address, earlier
-        self._connect = partial(_connection, settings)
+        self._connect = connector(settings)
 
         def inbox(on_message: OnMessage) -> Inbox:
             return Inbox(
@@ -55,7 +52,7 @@ class OwnMailbox(Mailbox):
                 on_message,
                 also=(queues.request_queue(topology),),
                 temporary=not address.durable,
-                prefetch=_ANY_NUMBER if address.durable else _PREFETCH,
+                prefetch=_ANY_NUMBER if address.durable else PREFETCH,
                 bindings=address.bindings,
             )
 
@@ -100,7 +97,3 @@ class OwnMailbox(Mailbox):
 
     def _keeps(self, envelope: Envelope, message: Any) -> bool:
         return self._earlier is not None and self._earlier.look(envelope, message)
-
-
-def _connection(settings: Settings) -> Connection:
-    return connect(settings.broker_url.get_secret_value(), settings)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any
 
 import anyio
+from anyio.abc import AsyncResource
 from mcp.shared.message import SessionMessage
 from mcp_types.jsonrpc import JSONRPCNotification, JSONRPCRequest
 
@@ -24,7 +24,7 @@ from asyncmcp_kombu.errors import AsyncMcpError, MessageTooLarge
 logger = logging.getLogger(__name__)
 
 
-class QueueWriteStream:
+class QueueWriteStream(AsyncResource):
     """What the SDK writes to: `send` returns when the broker has accepted the message."""
 
     def __init__(
@@ -98,14 +98,3 @@ class QueueWriteStream:
 
     async def aclose(self) -> None:
         self._closed = True
-
-    async def __aenter__(self) -> QueueWriteStream:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
-        await self.aclose()

@@ -12,16 +12,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any
 
 import anyio
 import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.client._transport import TransportStreams
 from mcp.shared.message import SessionMessage
-from pydantic import SecretStr
 
-from asyncmcp_kombu.broker.connection import scheme_of
+from asyncmcp_kombu.broker.connection import chosen_settings
 from asyncmcp_kombu.broker.threads import call_soon
 from asyncmcp_kombu.client.address import Address, RepliesBy, check_client_id, own_address
 from asyncmcp_kombu.client.arriving import Arriving
@@ -166,19 +164,6 @@ class KombuTransport(AbstractAsyncContextManager[TransportStreams]):
             mailbox.close()
             raise
         return mailbox
-
-
-def chosen_settings(settings: Settings | None, broker_url: str | None, server: str | None) -> Settings:
-    """The settings with what was given besides. Raises ConfigurationError when the URL's scheme cannot be used."""
-    chosen = settings or Settings()
-    update: dict[str, Any] = {}
-    if broker_url is not None:
-        update["broker_url"] = SecretStr(broker_url)
-    if server is not None:
-        update["server"] = server
-    chosen = chosen.model_copy(update=update)
-    scheme_of(chosen.broker_url.get_secret_value())
-    return chosen
 
 
 Arrivals = tuple[

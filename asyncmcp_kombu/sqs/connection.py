@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 from kombu.connection import Connection
 
-from asyncmcp_kombu.broker.sqs_send import MISSING_QUEUE, error_code, explain
+from asyncmcp_kombu.broker.sqs_errors import MISSING_QUEUE, error_code, explain
 from asyncmcp_kombu.broker.sqs_sibling import GivenClients
 from asyncmcp_kombu.errors import ConfigurationError, QueueNotFound
 from asyncmcp_kombu.settings import Settings

@@ -94,7 +94,7 @@ def test_help_teaches() -> None:
         assert word in shown.stdout
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT], ids=str)
+@pytest.mark.parametrize("end", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)], ids=str)
 async def test_http_serves_and_ends_cleanly(shared: Settings, end: signal.Signals) -> None:
     async with served(shared) as far, command(shared, "--http", "0", "--path", "/here") as bridge:
         url = await _url(bridge.says)

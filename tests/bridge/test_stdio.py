@@ -82,7 +82,9 @@ async def test_progress_and_log_lines_come_in_order_and_standard_output_is_json_
     assert out == ""
 
 
-@pytest.mark.parametrize("end", ["end of input", signal.SIGTERM, signal.SIGINT], ids=str)
+@pytest.mark.parametrize(
+    "end", ["end of input", signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)], ids=str
+)
 async def test_it_ends_within_a_second_and_leaves_no_queue(shared: Settings, end: str | signal.Signals) -> None:
     async with served(shared) as far, command(shared, "--stdio") as bridge:
         await bridge.write(request("tools/call", {"name": "waits"}))

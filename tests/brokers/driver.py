@@ -133,6 +133,10 @@ class Driver:
         self._closing.append(inbox.close)
         return inbox
 
+    def closing(self, close: Callable[[], None]) -> None:
+        """Have something closed with the test."""
+        self._closing.append(close)
+
     def close(self) -> None:
         if self._closing:
             with ThreadPoolExecutor(len(self._closing)) as pool:

@@ -183,18 +183,51 @@ class NetworkBrokerContract(BrokerContract):
             message = arrivals.next().message
             found.add(parse(message.body, message.headers).request_id)
 
+    def test_a_response_that_breaks_off_loses_nothing_that_was_on_its_way(
+        self, proxy: Proxy, broker_url: str, prefix: str
+    ):
+        """The broker has handed the message over; the consumer never saw it."""
+        behind = Driver(at_port(broker_url, proxy.port), prefix, visibility_timeout=2)
+        direct = Driver(broker_url, prefix)
+        try:
+            queue, arrivals = direct.queue(), Arrivals()
+            behind.inbox(queue, arrivals)
+            direct.send(queue, numbered(0))
+            arrivals.next()
+            found: set[Any] = {0}
+            for n in range(1, 6):
+                proxy.break_off(after=5 * n)
+                direct.send(queue, numbered(n))
+                while n not in found:
+                    found.add(_request_id(arrivals.next().message))
+        finally:
+            behind.close()
+            direct.close()
+            cleanup_queues(broker_url, prefix)
+
     def test_a_black_hole_holds_up_what_is_sent_and_no_longer(self, proxied: Driver, proxy: Proxy):
-        queue, arrivals, publisher = proxied.queue(), Arrivals(), proxied.publisher(retry_for=30.0)
+        self._send_into_a_black_hole(proxied, proxy, lasting=1.0)
+
+    @pytest.mark.exhaustive
+    def test_a_black_hole_that_outlasts_every_timeout_loses_nothing(self, proxied: Driver, proxy: Proxy):
+        self._send_into_a_black_hole(proxied, proxy, lasting=35.0, soon=2 * SOON)  # a long poll is given up after 30 s
+
+    def _send_into_a_black_hole(self, proxied: Driver, proxy: Proxy, *, lasting: float, soon: float = SOON) -> None:
+        queue, arrivals, publisher = (
+            proxied.queue(),
+            Arrivals(),
+            proxied.publisher(retry_for=120.0 if lasting > 1 else 30.0),
+        )
         proxied.inbox(queue, arrivals)
         publisher.publish(queue.name, numbered(1)).result(SOON)
         arrivals.next()
         proxy.swallow()
         sent = publisher.publish(queue.name, numbered(2))
         with pytest.raises(TimeoutError):
-            sent.result(1.0)
+            sent.result(lasting)
         proxy.restore()
-        sent.result(SOON)
-        while _request_id(arrivals.next().message) != 2:
+        sent.result(soon)
+        while _request_id(arrivals.next(soon).message) != 2:
             pass
 
     def test_an_inbox_closes_in_seconds_while_the_broker_is_away(self, proxied: Driver, proxy: Proxy):

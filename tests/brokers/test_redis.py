@@ -7,9 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from kombu import Connection as KombuConnection
 
 from asyncmcp_kombu.broker import exchanges
 from asyncmcp_kombu.broker.exchanges import Binding
+from asyncmcp_kombu.broker.inbox import Inbox
 from asyncmcp_kombu.broker.presence import Presence
 from asyncmcp_kombu.broker.redis import REPLIES_KEPT
 from asyncmcp_kombu.topology import EVERYONE
@@ -127,3 +129,60 @@ class TestRedis(NetworkBrokerContract, LeaseContract):
                 channel.basic_get(queue.name).ack()
             qos = channel.qos
         assert (raw.llen(queue.name), raw.hlen(qos.unacked_key), raw.zcard(qos.unacked_index_key)) == (0, 0, 0)
+
+    def test_what_a_plain_kombu_client_sends_is_found_without_a_token(self, driver: Driver, raw: redis.Redis):
+        queue, arrivals = driver.queue(), Arrivals()
+        driver.inbox(queue, arrivals)
+        driver.send(queue, numbered(1))
+        copy = arrivals.take(1)[0]._raw
+        with KombuConnection(driver.url, transport="kombu.transport.redis:Transport") as connection:
+            connection.channel()._put(queue.name, copy)
+        arrivals.take(1, timeout=5.0)
+
+    def test_copies_that_share_a_delivery_tag_are_settled_each_by_itself(self, driver: Driver, raw: redis.Redis):
+        queue = driver.queue()
+        driver.send(queue, numbered(1))
+        raw.lpush(queue.name, raw.lindex(queue.name, 0))
+        with driver.connect() as connection, connection.channel() as channel:
+            first, second = channel.basic_get(queue.name), channel.basic_get(queue.name)
+            first.ack()
+            second.reject(requeue=True)
+            assert raw.llen(queue.name) == 1
+            channel.basic_get(queue.name).ack()
+
+    def test_what_is_no_message_at_all_reaches_whoever_can_refuse_it(self, driver: Driver, raw: redis.Redis):
+        queue, arrivals = driver.queue(), Arrivals()
+        raw.lpush(queue.name, b"{not json", b"[1]", b"\xff\x00")
+        driver.inbox(queue, arrivals)
+        assert [one.body for one in arrivals.take(3)][:2] == [b"{not json", b"[1]"]
+
+    def test_what_cannot_be_given_back_does_not_keep_others_from_it(self, short: Driver, raw: redis.Redis):
+        """Garbage that a dead consumer held."""
+        queue, arrivals = short.queue(), Arrivals()
+        short.send(queue, numbered(1))
+        with short.connect() as connection:
+            channel = connection.channel()
+            channel.basic_get(queue.name)
+            held = channel.unacked_key, channel.unacked_index_key
+            raw.hset(held[0], "garbage", "[{not json,")
+            raw.zadd(held[1], {"garbage": 1.0})
+            channel.qos.end()
+            channel.qos._delivered.clear()
+        short.inbox(queue, arrivals)
+        arrivals.take(1)
+        assert not raw.hexists(held[0], "garbage")
+
+    def test_who_dies_while_giving_back_holds_up_the_others_for_seconds_only(self, driver: Driver):
+        with driver.connect() as connection, connection.channel() as channel:
+            assert channel.qos.unacked_mutex_expire == 5
+
+    def test_two_consumers_are_both_woken(self, driver: Driver):
+        """One token is enough for many messages: who takes it passes it on when something is left."""
+        queue, first, second = driver.queue(), Arrivals(leave), Arrivals(leave)
+        for arrivals in (first, second):
+            inbox = Inbox(driver.connect, queue, arrivals, temporary=False, prefetch=2)
+            inbox.start()
+            driver.closing(inbox.close)
+        driver.send(queue, *(numbered(n) for n in range(4)))
+        first.take(2)
+        second.take(2)

@@ -75,3 +75,24 @@ def test_timeout_and_keys_come_from_transport_options():
         assert name in redis.Channel.from_transport_options
     assert Transport.Channel is Channel
     assert Channel.QoS is QoS
+
+
+def test_a_channel_waits_through_the_names_that_are_overridden():
+    assert list(inspect.signature(redis.Channel._brpop_start).parameters) == ["self", "timeout"]
+    start, read = inspect.getsource(redis.Channel._brpop_start), inspect.getsource(redis.Channel._brpop_read)
+    for name in (
+        "_queue_cycle.consume(",
+        "_q_for_pri(",
+        "priority_steps",
+        "_in_poll",
+        "_brpop_sent_at",
+        "send_command",
+    ):
+        assert name in start
+    for name in ("parse_response(", "rsplit(self.sep", "_queue_cycle.rotate(", "connection._deliver(", "raise Empty()"):
+        assert name in read
+    assert "_in_poll = None" in read
+    assert "_flush_brpop_reauth()" in read
+    assert "self._expires" in inspect.getsource(redis.Channel._put)
+    assert callable(redis.QoS._remove_from_indices)
+    assert "channel._brpop_start()" in inspect.getsource(redis.MultiChannelPoller._register_BRPOP)

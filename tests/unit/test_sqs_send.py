@@ -104,7 +104,7 @@ def test_a_second_failure_is_reported_for_that_message_only():
     client = RecordingClient(failed={"b": False}, errors={"b": refused("InternalError", 500)})
     outcomes = send_all(client, entries("a", "b"), LIMIT)
     assert outcomes[0] is None
-    assert isinstance(outcomes[1], PublishError)
+    assert isinstance(outcomes[1], BrokerUnreachable)
 
 
 def test_a_senders_fault_is_reported_and_not_sent_again():

@@ -198,6 +198,13 @@ class CallRejected(CallError):
     reason = "rejected"
 
 
+class StartNotNoted(CallError):
+    """An at-most-once tool was not started, because its start could not be noted."""
+
+    code = -32018
+    reason = "start-not-noted"
+
+
 class RetriesExhausted(CallError):
     """The tool of a task failed, was tried again as often as it may be, and failed each time."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncmcp_kombu.broker.publisher import Publisher
+from asyncmcp_kombu.broker.threads import finished
 from asyncmcp_kombu.envelope import Envelope, parse
 from asyncmcp_kombu.errors import EnvelopeError, TooManyReceives
 from asyncmcp_kombu.server.dead_letters import bury
@@ -61,9 +62,7 @@ class Admission:
                 return told
         if self.routes.dead is None:
             logger.error("dropped a message on %s that nobody can be told about: %s", self.routes.requests, error)
-            nothing: Future[None] = Future()
-            nothing.set_result(None)
-            return nothing
+            return finished()
         return bury(message.body, headers, error.reason, self.routes.dead, publisher, self.max_bytes)
 
 

@@ -11,10 +11,10 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any
 
 import anyio
+from anyio.abc import AsyncResource
 from anyio.streams.memory import MemoryObjectSendStream
 from kombu.connection import Connection
 from mcp.shared.dispatcher import CallOptions, DispatchContext
@@ -93,7 +93,7 @@ class BackChannel:
             waiting.send_nowait(SessionMessage(message))
 
 
-class _ToClient:
+class _ToClient(AsyncResource):
     """The stream into which the SDK writes what goes to the client."""
 
     def __init__(self, send: Send, address: str | None) -> None:
@@ -104,17 +104,6 @@ class _ToClient:
         await wait_for(self._send(message, self._address if isinstance(item.message, JSONRPCRequest) else None))
 
     async def aclose(self) -> None:
-        return
-
-    async def __aenter__(self) -> _ToClient:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
         return
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from mcp_types.jsonrpc import ErrorData
 
+from asyncmcp_kombu.broker.threads import finished
 from asyncmcp_kombu.envelope import Envelope, compose
 from asyncmcp_kombu.errors import MessageTooLarge
 
@@ -58,9 +59,7 @@ class Replies:
     def _send(self, message: Mapping[str, Any], **attributes: Any) -> Future[None]:
         address = self._request.reply_to
         if address is None:  # the sender wants no answer
-            nobody: Future[None] = Future()
-            nobody.set_result(None)
-            return nobody
+            return finished()
         envelope = compose(
             message,
             client_id=self._request.client_id,

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import anyio
 import anyio.abc
-from pydantic import SecretStr
 
-from asyncmcp_kombu.broker.connection import scheme_of
+from asyncmcp_kombu.broker.connection import chosen_settings
 from asyncmcp_kombu.server.keys import secret_keys
 from asyncmcp_kombu.server.lowlevel import AnyServer, lowlevel_of
 from asyncmcp_kombu.server.request_state import share_request_state
@@ -48,10 +47,7 @@ async def serve(
         ConfigurationError: the server, the URL's scheme or the name cannot be used.
         BrokerUnreachable: the broker cannot be reached at the start. Later it is connected to again.
     """
-    chosen = settings or Settings()
-    if broker_url is not None:
-        chosen = chosen.model_copy(update={"broker_url": SecretStr(broker_url)})
-    scheme_of(chosen.broker_url.get_secret_value())
+    chosen = chosen_settings(settings, broker_url)
     lowlevel = lowlevel_of(server)
     topology = Topology(name or lowlevel.name, chosen.prefix)
     keys = secret_keys(chosen)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
-from asyncmcp_kombu.broker.connection import connect
+from asyncmcp_kombu.broker.connection import connector
 from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.server.back_channel import BackChannel
 from asyncmcp_kombu.server.cancellation import Key, key_of
@@ -31,7 +30,7 @@ class Service:
     def __init__(self, topology: Topology, settings: Settings, keys: list[bytes]) -> None:
         self._topology = topology
         self._sessions = Sessions(topology.server, keys)
-        connect_now = partial(connect, settings.broker_url.get_secret_value(), settings)
+        connect_now = connector(settings)
         self._reception = Reception(topology, settings, connect_now, self._sessions, self._take, self._cancel)
         self._publisher = self._reception.publisher
         self._back_channel = BackChannel(topology, connect_now, settings.max_message_bytes)

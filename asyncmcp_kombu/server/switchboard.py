@@ -11,11 +11,11 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import TracebackType
 from typing import Any
 
 import anyio
 import anyio.to_thread
+from anyio.abc import AsyncResource
 from anyio.streams.memory import MemoryObjectSendStream
 from kombu.connection import Connection
 from mcp.shared.dispatcher import coerce_request_id
@@ -51,7 +51,7 @@ _CLIENTS_REMEMBERED = 1_000
 """Clients of a handshake that are sent what belongs to no request; the longest silent one is forgotten first."""
 
 
-class Switchboard:
+class Switchboard(AsyncResource):
     """The stream into which the SDK's server writes, and what its read stream is fed from."""
 
     def __init__(
@@ -241,17 +241,6 @@ class Switchboard:
             await anyio.to_thread.run_sync(self._answers.close)
 
     async def aclose(self) -> None:
-        return
-
-    async def __aenter__(self) -> Switchboard:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc_val: BaseException | None,
-        exc_tb: TracebackType | None,
-    ) -> None:
         return
 
 

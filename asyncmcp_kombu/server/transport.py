@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from kombu.connection import Connection
 from mcp.shared.message import SessionMessage
-from pydantic import SecretStr
 
-from asyncmcp_kombu.broker.connection import connect, scheme_of
+from asyncmcp_kombu.broker.connection import chosen_settings, connector
 from asyncmcp_kombu.server.switchboard import Switchboard
 from asyncmcp_kombu.settings import Settings
 from asyncmcp_kombu.topology import Routes, Topology
@@ -45,17 +43,13 @@ def kombu_server(
         ConfigurationError: the URL's scheme or the name cannot be used (at once).
         BrokerUnreachable: the broker cannot be reached (on entering). Later it is connected to again.
     """
-    chosen = settings or Settings()
-    if broker_url is not None:
-        chosen = chosen.model_copy(update={"broker_url": SecretStr(broker_url)})
-    scheme_of(chosen.broker_url.get_secret_value())
+    chosen = chosen_settings(settings, broker_url)
     return _connected(chosen, Topology(name or chosen.server, chosen.prefix))
 
 
 @asynccontextmanager
 async def _connected(settings: Settings, topology: Topology) -> AsyncGenerator[Streams]:
-    broker = partial(connect, settings.broker_url.get_secret_value(), settings)
-    async with stream_pair(topology, settings, broker) as streams:
+    async with stream_pair(topology, settings, connector(settings)) as streams:
         yield streams
 
 

@@ -36,6 +36,22 @@ async def admit(runtime: TaskRuntime, tool: McpTask, call: Call, run: Run) -> Ha
         return handle(await in_thread(partial(runtime.create, record, again=call.again)))
 
 
+async def admit_in_place(
+    runtime: TaskRuntime, tool: McpTask, call: Call, ctx: ServerRequestContext[Any, Any], run: Run
+) -> HandlerResult:
+    """As `admit`, but the tool runs here. Its caller gets the handle when the tool's body is entered.
+
+    The message is acknowledged when the tool has ended: if this process dies, the call is delivered again, and is the
+    same task.
+    """
+    known = await in_thread(partial(_of_before, runtime, tool, call)) if call.again else None
+    if known is not None and known.task.status != "working":
+        return _in_place_of_a_result(runtime, known, tool, ctx, declared=True)
+
+    call.on_entering = partial(_become, runtime, tool, call, ctx, declared=True)
+    return await run()
+
+
 async def within_budget(
     runtime: TaskRuntime, tool: McpTask, call: Call, ctx: ServerRequestContext[Any, Any], run: Run, *, declared: bool
 ) -> HandlerResult:
@@ -69,15 +85,22 @@ async def within_budget(
         with anyio.move_on_after(budget):
             await ended.wait()
         if not ended.is_set():
-            new = runtime.new_record(tool, call.request)
-            if call.progress is not None:
-                new = new.with_status("working", status_message=said_of(call.progress))
-            record = await in_thread(partial(runtime.stored, new, again=call.again))
-            answer = _in_place_of_a_result(runtime, record, tool, ctx, declared=declared)
-            await call.become(answer, JobOutlet(record, runtime.keep_soon))
+            await _become(runtime, tool, call, ctx, declared=declared)
     if failure:
         raise failure[0]
     return outcome[0]
+
+
+async def _become(
+    runtime: TaskRuntime, tool: McpTask, call: Call, ctx: ServerRequestContext[Any, Any], *, declared: bool
+) -> None:
+    """Store the call as a task and answer its caller; its tool goes on where it is."""
+    new = runtime.new_record(tool, call.request)
+    if call.progress is not None:
+        new = new.with_status("working", status_message=said_of(call.progress))
+    record = await in_thread(partial(runtime.stored, new, again=call.again))
+    answer = _in_place_of_a_result(runtime, record, tool, ctx, declared=declared)
+    await call.become(answer, JobOutlet(record, runtime.keep_soon))
 
 
 def _of_before(runtime: TaskRuntime, tool: McpTask, call: Call) -> TaskRecord | None:

@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from asyncmcp_kombu.task_state import EXTENSION
 from asyncmcp_kombu.tasks import caller
-from asyncmcp_kombu.tasks.admission import admit, within_budget
+from asyncmcp_kombu.tasks.admission import admit, admit_in_place, within_budget
 from asyncmcp_kombu.tasks.modes import declares_tasks, mode_of
 from asyncmcp_kombu.tasks.runtime import TaskRuntime
 from asyncmcp_kombu.worker.execution import current_call
@@ -67,6 +67,8 @@ class Tasks(Extension):
         if mode == "required":
             require_client_extension(ctx, EXTENSION)
         declared = declares_tasks(call.request)
+        if declared and call.in_place:
+            return await admit_in_place(self._runtime, tool, call, ctx, lambda: _inside_a_task(ctx, call_next))
         if declared and mode != "auto":
             return await admit(self._runtime, tool, call, lambda: call_next(ctx))
         return await within_budget(

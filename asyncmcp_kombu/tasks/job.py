@@ -12,6 +12,7 @@ from typing import Any
 
 from mcp_types.jsonrpc import ErrorData
 
+from asyncmcp_kombu.broker.threads import finished
 from asyncmcp_kombu.tasks.record import CANCELLED_BY_CALLER, TaskRecord
 
 logger = logging.getLogger(__name__)
@@ -30,15 +31,15 @@ class JobOutlet:
 
     def __init__(self, record: TaskRecord, keep: Keep) -> None:
         self._record, self._keep_after = record, keep
-        self._kept_at, self._last = -math.inf, _done()
+        self._kept_at, self._last = -math.inf, finished()
 
     def notify(self, method: str, params: Mapping[str, Any] | None) -> Future[None]:
         """Progress becomes the status message; other notifications have no place in a task (SEP-2663)."""
         if method != "notifications/progress" or params is None:
-            return _done()
+            return finished()
         self._record = self._record.with_status("working", status_message=said_of(params))
         if time.monotonic() - self._kept_at < PROGRESS_EVERY:
-            return _done()
+            return finished()
         self._kept_at = time.monotonic()
         return self._keep(self._record)
 
@@ -92,9 +93,3 @@ def said_of(progress: Mapping[str, Any]) -> str:
         return str(progress["message"])
     done, total = progress.get("progress"), progress.get("total")
     return f"{done:g} of {total:g}" if total is not None else f"{done:g}"
-
-
-def _done() -> Future[None]:
-    done: Future[None] = Future()
-    done.set_result(None)
-    return done

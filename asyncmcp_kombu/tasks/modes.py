@@ -15,7 +15,7 @@ from asyncmcp_kombu.worker.tool import McpTask, TaskMode
 
 def mode_of(tool: McpTask | None) -> TaskMode:
     """A tool's `task=`; `never` where it says nothing, or there is no such tool."""
-    options = None if tool is None else tool.mcp_tool
+    options = getattr(tool, "mcp_tool", None)
     return "never" if options is None else options.task
 
 

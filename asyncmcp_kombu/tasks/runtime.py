@@ -46,6 +46,9 @@ class TaskRuntime:
         mode = mode_of(tool)
         return mode == "required" or (mode == "optional" and declares_tasks(request))
 
+    def may_become_a_job(self, tool: Any) -> bool:
+        return mode_of(tool) != "never"
+
     def begin(self, job: Job, request: Envelope, *, again: bool) -> JobOutlet | None:
         record, cancelled = self.store.read_with_cancellation(job["task"])
         if record is None or record.task.ended:
@@ -66,6 +69,12 @@ class TaskRuntime:
         record = self.store.read(job["task"])
         if record is not None and not record.task.ended:
             self.keep(failed(record, error))
+
+    def fail_call(self, request: Envelope, error: ErrorData) -> bool:
+        record = self.store.read(task_id_for(request, secret_keys(self.settings)))
+        if record is not None and not record.task.ended:
+            self.keep(failed(record, error))
+        return record is not None
 
     # --- a task ---
 

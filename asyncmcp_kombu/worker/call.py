@@ -82,9 +82,10 @@ class CallMessage(Message):
 
     @classmethod
     def around(
-        cls, delivered: Message, task_name: str, envelope: Envelope, *, shadow: str | None, jobs: str
+        cls, delivered: Message, task_name: str, envelope: Envelope, *, shadow: str | None, jobs: str, **marks: Any
     ) -> CallMessage:
-        """Args: shadow: a name to show instead of the task's; jobs: the queue that a retry is sent to."""
+        """Args: shadow: a name to show instead of the task's; jobs: the queue that a retry is sent to; marks: what
+        else the header says."""
         arguments = arguments_of(envelope)
         task_id = call_id(key_of(envelope))
         info = delivered.delivery_info or {}
@@ -114,7 +115,7 @@ class CallMessage(Message):
                 "expires": _as_date(envelope.expires_at),
                 "timelimit": [None, None],
                 "ignore_result": True,
-                HEADER: to_header(envelope, without_arguments=arguments is not None),
+                HEADER: to_header(envelope, without_arguments=arguments is not None) | marks,
                 **trace_headers(envelope),
             },
         )

@@ -1,7 +1,8 @@
 """Deferral: the worker's view of calls that outlive their request. It knows nothing of tasks; `fleet.py` brings one.
 
-Such a call is admitted first, by `mcp.request`, and its tool runs later as a job: a Celery message of the fleet's own
-whose header names it. What a job sends and answers goes where the deferral says, and not to the caller.
+Such a call is admitted by `mcp.request`, and its tool runs later as a job: a Celery message of the fleet's own whose
+header names it. Where a slot of the pool is free, the tool runs in place instead: in the Celery task of its call, which
+becomes the job when the tool is entered. What a job sends and answers goes where the deferral says, not to the caller.
 """
 
 from __future__ import annotations
@@ -12,23 +13,20 @@ from typing import Any, Protocol
 
 from mcp_types.jsonrpc import ErrorData
 
+from asyncmcp_kombu.broker.threads import finished
 from asyncmcp_kombu.envelope import Envelope
-from asyncmcp_kombu.server.replies import Replies
+from asyncmcp_kombu.server.replies import Replies, Reply
 
 JOB = "job"
 """In the header of a Celery message: what the deferral wrote about the job."""
+IN_PLACE = "in_place"
+"""In the header of a call: it is a job as soon as its tool is entered."""
 Job = Mapping[str, Any]
 
 
-class Outlet(Protocol):
+class Outlet(Reply, Protocol):
     """Where what a call sends goes: its caller (`Replies`), or what is kept of a job."""
 
-    @property
-    def session_id(self) -> str | None: ...
-    @session_id.setter
-    def session_id(self, value: str | None) -> None: ...
-    def notify(self, method: str, params: Mapping[str, Any] | None) -> Future[None]: ...
-    def send(self, message: Mapping[str, Any], reply_to: str | None = None) -> Future[None]: ...
     def result(self, result: Mapping[str, Any]) -> Future[None]: ...
     def error(self, error: ErrorData) -> Future[None]: ...
     def cancelled(self) -> None: ...
@@ -38,7 +36,11 @@ class Deferral(Protocol):
     """Called in Celery's threads; it may block there."""
 
     def admits(self, tool: Any, request: Envelope) -> bool:
-        """Whether the call is only admitted now, and its tool runs later. Called by the consumer: it must be quick."""
+        """Whether the call is to become a job at once. Called by the consumer: it must be quick."""
+        ...
+
+    def may_become_a_job(self, tool: Any) -> bool:
+        """Whether a call of this tool that was delivered before may have become a job. It must be quick."""
         ...
 
     def begin(self, job: Job, request: Envelope, *, again: bool) -> Outlet | None:
@@ -47,6 +49,10 @@ class Deferral(Protocol):
 
     def fail(self, job: Job, error: ErrorData) -> None:
         """The process that ran the job is lost, or its time is up, and it is not tried again."""
+        ...
+
+    def fail_call(self, request: Envelope, error: ErrorData) -> bool:
+        """Likewise for a call; False when it had not become a job, so that its caller has to be told."""
         ...
 
 
@@ -71,9 +77,7 @@ class Switch:
         if method == "notifications/progress":
             self.progress = params
             if not self._tells_progress and isinstance(self.target, Replies):
-                done: Future[None] = Future()
-                done.set_result(None)
-                return done
+                return finished()
         return self.target.notify(method, params)
 
     def send(self, message: Mapping[str, Any], reply_to: str | None = None) -> Future[None]:

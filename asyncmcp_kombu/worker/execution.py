@@ -7,12 +7,12 @@ the broker has accepted the answer, so that Celery's late acknowledgement means:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -41,9 +41,10 @@ from asyncmcp_kombu.server.dispatch import dispatch
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.server.serving import Answer
 from asyncmcp_kombu.worker.call import AGAIN, HEADER
-from asyncmcp_kombu.worker.deferral import Job, Outlet, Switch
+from asyncmcp_kombu.worker.deferral import IN_PLACE, Job, Outlet, Switch
 from asyncmcp_kombu.worker.limits import has_soft_limit_of_celery, own_limit
-from asyncmcp_kombu.worker.outcomes import Outcome, outcome_of
+from asyncmcp_kombu.worker.once import is_once, reason_not_to_start
+from asyncmcp_kombu.worker.outcomes import Outcome, outcome_key, outcome_of
 from asyncmcp_kombu.worker.process import Process, process_of
 from asyncmcp_kombu.worker.task_thread import FromThread, TaskThread
 
@@ -60,8 +61,10 @@ class Call:
 
     def __init__(self, task: Task, request: Envelope, process: Process, job: Job | None = None) -> None:
         self.task, self.request, self.job = task, request, job
-        self.admitting = False
         self._celery = task.request  # Celery shows it in this thread only
+        self.admitting = False
+        self.in_place = bool((self._celery.get(HEADER) or {}).get(IN_PLACE))
+        self.on_entering: Callable[[], Awaitable[None]] | None = None  # awaited before the tool's body
         self._process = process
         self._wants_progress = progress_token_from_params(request.params) is not None
         self._outcome = None if job is not None else self._own_outcome()
@@ -91,6 +94,10 @@ class Call:
         if self._outcome is not None and (earlier := self._outcome.earlier()) is not None:
             logger.info("%s was answered before: answered again, and not run", self.request.name)
             self._reply(earlier)
+            return None
+        if is_once(self.task) and (reason := self._reason_not_to_start()) is not None:
+            logger.warning("%s was not started: %s", self.request.name, reason.message)
+            self._reply(reason)
             return None
         token = current_call.set(self)
         try:
@@ -147,15 +154,23 @@ class Call:
             self._scope.cancel()
 
     def _own_outcome(self) -> Outcome | None:
-        process, header = self._process, self._celery.get(HEADER) or {}
-        again = self.again or bool(header.get(AGAIN))
-        return outcome_of(process.outcomes, self.task, self.request, process.served.settings.dedupe, again=again)
+        process = self._process
+        return outcome_of(process.outcomes, self.task, self.request, process.served.settings.dedupe, again=self.again)
+
+    def _reason_not_to_start(self) -> ErrorData | None:
+        key = outcome_key(self.request) if key_of(self.request) is not None else None
+        outcomes = self._process.outcomes
+        return reason_not_to_start(outcomes, key, redelivered=self._redelivered)
 
     @property
     def again(self) -> bool:
         """Whether the call was tried before, or the broker says that it was delivered before."""
-        info = self._celery.delivery_info or {}
-        return bool(info.get("redelivered")) or self._celery.retries > 0
+        return self._redelivered or self._celery.retries > 0
+
+    @property
+    def _redelivered(self) -> bool:
+        forwarded_again = (self._celery.get(HEADER) or {}).get(AGAIN)
+        return bool((self._celery.delivery_info or {}).get("redelivered") or forwarded_again)
 
     @property
     def progress(self) -> Mapping[str, Any] | None:
@@ -171,11 +186,19 @@ class Call:
         self._replies.target = outlet
 
     async def become(self, result: dict[str, Any], outlet: Outlet) -> None:
-        """Answer the caller now, while the tool goes on; what it sends and answers goes to `outlet` from here on."""
+        """Answer the caller now, while the tool goes on; what it sends and answers goes to `outlet` from here on.
+
+        A caller that is gone does not end the job. While the broker is away the message is given back.
+        """
         if self._outcome is not None:  # the call is not over: it is kept as a job
             self._outcome.records = False
         caller, self._replies.target = self._replies.target, outlet
-        await wait_for(caller.result(result))
+        try:
+            await wait_for(caller.result(result))
+        except BrokerUnreachable as error:
+            await self._give_up(Reject(f"the caller could not be answered: {error}", requeue=True))
+        except PublishError as error:
+            logger.info("%s is a job, whose caller cannot be told: %s", self.request.name, error)
 
     async def run_body(self, task: Any, arguments: dict[str, Any]) -> Any:
         """Run a tool's body; awaited by the tool's entry on the SDK's server.
@@ -184,6 +207,8 @@ class Call:
         """
         if self.admitting:
             raise Admitted
+        if self.on_entering is not None:
+            await self.on_entering()
         if task.mcp_function is not None and not _needs_celerys_thread(task):
             return await self._controlled(task, _limited(task, task.mcp_function, (), arguments))
 
@@ -200,10 +225,7 @@ class Call:
         try:
             return await body
         except (Retry, Ignore, Reject) as control:
-            self._control = control
-            assert self._scope is not None
-            self._scope.cancel()  # unwind the SDK: Celery, not the caller, gets this
-            await anyio.sleep_forever()
+            await self._give_up(control)
         except CallError as error:
             self._failure = error
             raise MCPError.from_error_data(error.error_data()) from error
@@ -215,6 +237,14 @@ class Call:
                 told = RetriesExhausted(f"the tool failed on each of {self._celery.retries + 1} tries")
                 raise MCPError.from_error_data(told.error_data()) from error
             raise
+
+    async def _give_up(self, control: Retry | Ignore | Reject) -> NoReturn:
+        """Unwind the SDK: Celery, not the caller, gets this."""
+        self._control = control
+        assert self._scope is not None
+        self._scope.cancel()
+        await anyio.sleep_forever()
+        raise AssertionError("cancelled before")
 
     async def in_thread(self, function: Callable[[], T]) -> T:
         """Call a function that blocks, and await it: in this call's Celery thread while that only waits."""

@@ -15,12 +15,14 @@ from functools import partial
 from typing import Any
 
 from celery import bootsteps
+from celery.worker.state import reserved_requests
 from kombu.common import ignore_errors
 from kombu.messaging import Consumer
+from mcp_types.jsonrpc import ErrorData
 
 from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.envelope import Envelope
-from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError
+from asyncmcp_kombu.errors import BrokerUnreachable, EnvelopeError, TooManyReceives
 from asyncmcp_kombu.server.admission import Admission
 from asyncmcp_kombu.server.cancellation import CANCELLED, key_of
 from asyncmcp_kombu.server.keys import secret_keys
@@ -29,6 +31,7 @@ from asyncmcp_kombu.server.sessions import Sessions
 from asyncmcp_kombu.topology import EVERYONE
 from asyncmcp_kombu.worker.call import AGAIN, HEADER, CallMessage, arguments_of, call_id, to_header
 from asyncmcp_kombu.worker.control import cancelled
+from asyncmcp_kombu.worker.deferral import IN_PLACE
 from asyncmcp_kombu.worker.dropped import CANCELLED as TAKEN_BACK
 from asyncmcp_kombu.worker.dropped import EXPIRED, count_dropped
 from asyncmcp_kombu.worker.process import process_of
@@ -56,18 +59,27 @@ class Intake(bootsteps.StartStopStep):
         self._forwarder = ThreadPoolExecutor(1, thread_name_prefix="asyncmcp-forward")
         selected = c.app.amqp.queues
         self._takes_requests = self._topology.requests in selected.consume_from
+        self._takes_jobs = self._topology.jobs in selected.consume_from
         if self._takes_requests:
             # Chosen by -Q like any queue, but Celery's own consumer must not see what clients write.
             selected.deselect([self._topology.requests])
 
+    @property
+    def _carrying_calls(self) -> set[str]:
+        """The queues from which the worker takes calls, and not only what is Celery's own business."""
+        routed = {queue for tool in self._tools.values() if (queue := getattr(tool, "queue", None))}
+        return {self._topology.requests, self._topology.jobs} | routed
+
     def start(self, c: Any) -> None:
+        channel = c.task_consumer.channel
+        if (claims := getattr(channel, "claims", None)) is not None:
+            claims.left_to_kombu |= set(c.app.amqp.queues.consume_from) - self._carrying_calls
         if not self._takes_requests:
             return
         queue = queues.request_queue(self._topology)
         queues.ensure(c.connection, queue)
         # Twice as often: before that a worker refuses the message itself, and tells its sender.
         queues.have_dead_letters(c.connection, self._topology, 2 * self._served.settings.max_receives)
-        channel = c.task_consumer.channel
         self._consumer = Consumer(channel, [queue(channel)], on_message=partial(self._take, c), auto_declare=False)
         if c.hub is None:
             self._consume()
@@ -120,12 +132,31 @@ class Intake(bootsteps.StartStopStep):
                 message.ack_log_error(logger, c.connection_errors)
             else:
                 self._settle_after(c, message, process_of(c.app).publisher.publish(inbox, request))
-        elif request.expired() or key_of(request) in cancelled:
-            count_dropped(c, EXPIRED if request.expired() else TAKEN_BACK, request)
-            message.ack_log_error(logger, c.connection_errors)
         else:
-            check_receives(info, request, self._served.settings.max_receives)
+            if info.get("redelivered") and self._may_be_a_job(request):
+                request = replace(request, expires_at=None)  # its caller was answered, and the job goes on
+            if request.expired() or key_of(request) in cancelled:
+                count_dropped(c, EXPIRED if request.expired() else TAKEN_BACK, request)
+                message.ack_log_error(logger, c.connection_errors)
+                return
+            try:
+                check_receives(info, request, self._served.settings.max_receives)
+            except TooManyReceives as error:
+                if self._may_be_a_job(request):
+                    self._forwarder.submit(self._fail_job, request, error.error_data())
+                raise
             self._hand_over(c, message, request)
+
+    def _may_be_a_job(self, request: Envelope) -> bool:
+        tool, deferral = self._tools.get(request.name or ""), self._served.deferral
+        return tool is not None and deferral is not None and deferral.may_become_a_job(tool)
+
+    def _fail_job(self, request: Envelope, error: ErrorData) -> None:
+        assert self._served.deferral is not None
+        try:
+            self._served.deferral.fail_call(request, error)
+        except Exception:
+            logger.exception("it could not be kept that a job failed")
 
     def _put_back(self, c: Any, message: Any, count: int) -> None:
         """A copy that counts, in place of a message that comes again on a broker that does not count."""
@@ -137,20 +168,27 @@ class Intake(bootsteps.StartStopStep):
     def _hand_over(self, c: Any, message: Any, request: Envelope) -> None:
         """To the strategy of the tool's Celery task, or to the queue that the tool is routed to."""
         tool = self._tools.get(request.name or "") if arguments_of(request) is not None else None
-        deferral = self._served.deferral
-        if tool is not None and deferral is not None and deferral.admits(tool, request):
-            tool = None
+        deferral, marks = self._served.deferral, dict[str, Any]()
         queue = getattr(tool, "queue", None)
+        if tool is not None and deferral is not None and deferral.admits(tool, request):
+            if queue is None and self._has_room(c):
+                marks[IN_PLACE] = True
+            else:
+                tool = None
         if tool is not None and queue and queue not in (self._topology.requests, self._topology.jobs):
             self._forward(c, message, request, queue)
             return
         shadow = None if tool is not None else request.name if request.method == "tools/call" else request.method
         name = tool.name if tool is not None else REQUEST_TASK
-        call = CallMessage.around(message, name, request, shadow=shadow, jobs=self._topology.jobs)
+        call = CallMessage.around(message, name, request, shadow=shadow, jobs=self._topology.jobs, **marks)
         acknowledge, reject = (
             partial(c.call_soon_ack, settle) for settle in (call.ack_log_error, call.reject_log_error)
         )
         c.strategies[name](call, None, acknowledge, reject, c.on_task_message)
+
+    def _has_room(self, c: Any) -> bool:
+        """Whether a job started now keeps no other call waiting: a slot is free, and this worker takes jobs."""
+        return self._takes_jobs and len(reserved_requests) < c.pool.num_processes
 
     def _forward(self, c: Any, message: Any, request: Envelope, queue: str) -> None:
         """Publish the call as a Celery message to the tool's own queue, and acknowledge then."""

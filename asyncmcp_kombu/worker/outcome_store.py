@@ -32,6 +32,11 @@ class Row(NamedTuple):
 class OutcomeStore(Protocol):
     """Blocks. Raises whatever the backend's driver raises when that is away."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether workers on other machines find the rows."""
+        ...
+
     def write(self, rows: Sequence[Row]) -> None:
         """Returns when they are kept. Of two outcomes of one call either may be."""
         ...
@@ -78,6 +83,10 @@ class SqlStore:
         ignore = {"sqlite": "OR IGNORE", "mysql": "IGNORE", "mariadb": "IGNORE"}.get(self._engine.dialect.name)
         self._insert: Any = insert(self._rows) if ignore is None else insert(self._rows).prefix_with(ignore)
 
+    @property
+    def shared(self) -> bool:
+        return self._engine.dialect.name != "sqlite"
+
     def write(self, rows: Sequence[Row]) -> None:
         date_done = (datetime.now(UTC) + self._later).replace(tzinfo=None)
         values = [
@@ -122,6 +131,8 @@ class SqlStore:
 class RedisStore:
     """All rows in one round trip, each with its own expiry."""
 
+    shared = True
+
     def __init__(self, backend: Any, ttl: float) -> None:
         self._backend, self._milliseconds = backend, max(1, int(ttl * 1_000))
 
@@ -141,6 +152,8 @@ class RedisStore:
 
 class AnyStore:
     """Any other backend of Celery's, as it is."""
+
+    shared = True
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend

@@ -40,7 +40,8 @@ _END = object()
 
 class _Order(NamedTuple):
     row: Row
-    done: Future[None]
+    done: Future[bool]
+    """Whether the row is kept."""
 
 
 class Outcomes:
@@ -55,12 +56,12 @@ class Outcomes:
         self._opened = self._closed = False
         self._away_until = 0.0
 
-    def keep(self, key: str, text: str) -> Future[None]:
+    def keep(self, key: str, text: str) -> Future[bool]:
         """The future is done when the outcome is kept, or cannot be: it never has an exception."""
         order = _Order(Row(key, text), Future())
         with self._lock:
             if self._closed or time.monotonic() < self._away_until:
-                order.done.set_result(None)
+                order.done.set_result(False)
                 return order.done
             self._orders.put(order)
             if self._thread is None:
@@ -79,12 +80,34 @@ class Outcomes:
             self._failed(error, "a call that was delivered before may run again")
             return None
 
-    def wait(self, kept: Future[None]) -> None:
-        """Block until it is kept, for two seconds at most. Raises nothing."""
+    def wait(self, kept: Future[bool]) -> bool:
+        """Block until it is kept, for two seconds at most, and tell whether it is. Raises nothing."""
         try:
-            kept.result(PATIENCE)
+            return kept.result(PATIENCE)
         except TimeoutError as error:
             self._failed(error, "the outcome of a call is not kept in time")
+            return False
+
+    def note(self, key: str) -> bool:
+        """Keep a mark that other workers may look for. False when it cannot be kept. Blocks.
+
+        Where nobody else could find it (a backend that keeps nothing, or SQLite) there is none, and that is no failure.
+        """
+        try:
+            store = self._opened_store()
+        except Exception as error:
+            self._failed(error, "an at-most-once tool is not started")
+            return False
+        return store is None or not store.shared or self.wait(self.keep(key, "{}"))
+
+    def lacks(self, key: str) -> bool:
+        """Whether it is certain that no worker has made this mark. Blocks."""
+        try:
+            store = self._opened_store()
+            return store is not None and store.shared and store.read(key) is None
+        except Exception as error:
+            self._failed(error, "an at-most-once tool is not run again")
+            return False
 
     def close(self) -> None:
         """Write what was handed over, for a few seconds at most, and end the thread."""
@@ -101,15 +124,17 @@ class Outcomes:
                 if self._store is not None:
                     self._store.close()
                 return
+            kept = False
             try:
                 store = self._opened_store()
                 if store is not None:
                     store.write([order.row for order in batch])
+                    kept = True
             except Exception as error:
                 self._failed(error, "outcomes of calls are not kept")
             finally:
                 for order in batch:
-                    order.done.set_result(None)
+                    order.done.set_result(kept)
 
     def _gather(self) -> list[_Order]:
         batch: list[_Order] = []
@@ -149,7 +174,7 @@ class Outcome:
     def __init__(self, outcomes: Outcomes, key: str, *, looks_up: bool, records: bool) -> None:
         self._outcomes, self._key = outcomes, key
         self._looks_up, self.records = looks_up, records
-        self._kept: Future[None] | None = None
+        self._kept: Future[bool] | None = None
 
     def earlier(self) -> Answer:
         """What the call was answered before; None when it has to run. Blocks while it looks."""
@@ -190,8 +215,6 @@ def outcome_of(outcomes: Outcomes, task: Any, request: Envelope, mode: Dedupe, *
     """
     mode = getattr(task.mcp_tool, "dedupe", None) or mode
     if mode == "off" or request.method != "tools/call" or key_of(request) is None:
-        return None
-    if mode == "redelivered" and not task.acks_late:  # at-most-once: it is never delivered again
         return None
     return Outcome(outcomes, outcome_key(request), looks_up=again or mode == "always", records=True)
 

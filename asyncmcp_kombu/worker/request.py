@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -18,12 +19,14 @@ from celery.exceptions import Ignore, WorkerLostError
 from celery.worker.request import Request
 from celery.worker.state import revoked, task_ready
 
+from asyncmcp_kombu.envelope import Envelope
 from asyncmcp_kombu.errors import CallError, OutcomeUnknown, TimeLimitReached, WorkerLost
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.worker.call import HEADER, from_header
-from asyncmcp_kombu.worker.deferral import JOB, Job
+from asyncmcp_kombu.worker.deferral import JOB
+from asyncmcp_kombu.worker.once import is_once
 from asyncmcp_kombu.worker.outcomes import outcome_of
-from asyncmcp_kombu.worker.process import Process, process_of
+from asyncmcp_kombu.worker.process import process_of
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +53,7 @@ class McpRequest(Request):
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
         if HEADER in self.request_dict and _child_was_lost(exc_info) and not self._already_revoked:
-            if self.task.acks_late and self._may_run_again():
+            if not self._runs_once and self._may_run_again():
                 task_ready(self)
                 logger.warning("%s: its process died; the call runs again", self.humaninfo())
                 self.reject(requeue=True)
@@ -77,8 +80,13 @@ class McpRequest(Request):
         limit = served.settings.max_attempts if info.get("receive_count") else 2
         return attempts < limit
 
+    @property
+    def _runs_once(self) -> bool:
+        """At-most-once, or acknowledged before it starts, as its author wants: nothing is left to requeue."""
+        return is_once(self.task) or not self.task.acks_late
+
     def _lost(self) -> CallError:
-        if not self.task.acks_late:
+        if self._runs_once:
             return OutcomeUnknown(
                 "the process that ran the tool died; the tool is declared at-most-once and is not run again, "
                 "so whether it had its effect is unknown"
@@ -89,11 +97,22 @@ class McpRequest(Request):
         error, self._owed = self._owed, None
         if error is None:
             return
-        header = self.request_dict[HEADER]
+        header, deferral = self.request_dict[HEADER], process_of(self.app).served.deferral
         if JOB in header:
-            _fail_soon(process_of(self.app), header[JOB], error, then)
+            assert deferral is not None
+            _in_thread(lambda: deferral.fail(header[JOB], error.error_data()), then)
             return
         request = from_header(header, self.kwargs)
+        if deferral is not None and deferral.may_become_a_job(self.task):
+            _in_thread(
+                lambda: deferral.fail_call(request, error.error_data()),
+                then,
+                otherwise=lambda: self._answer(request, error, then),
+            )
+        else:
+            self._answer(request, error, then)
+
+    def _answer(self, request: Envelope, error: CallError, then: Any = None) -> None:
         process = process_of(self.app)
         outcome = outcome_of(process.outcomes, self.task, request, process.served.settings.dedupe, again=False)
         publish = process.publisher.publish if outcome is None else outcome.recording(process.publisher.publish)
@@ -108,20 +127,24 @@ class McpRequest(Request):
             then()
 
 
-def _fail_soon(process: Process, job: Job, error: CallError, then: Any) -> None:
-    """Tell the deferral in a thread of its own: it writes to a database, and this is the consumer's."""
+def _in_thread(fail: Callable[[], bool | None], then: Any, otherwise: Callable[[], None] | None = None) -> None:
+    """Tell the deferral in a thread of its own: it writes to a database, and this is the consumer's.
 
-    def fail() -> None:
-        deferral = process.served.deferral
+    After it `then` is called, or `otherwise` where it was no job that failed.
+    """
+
+    def run() -> None:
         try:
-            if deferral is not None:
-                deferral.fail(job, error.error_data())
+            failed = fail()
         except Exception:
             logger.exception("it could not be kept that a job failed")
-        if then is not None:
+            failed = None
+        if failed is False and otherwise is not None:
+            otherwise()
+        elif then is not None:
             then()
 
-    threading.Thread(target=fail, name="asyncmcp-job-failed", daemon=True).start()
+    threading.Thread(target=run, name="asyncmcp-job-failed", daemon=True).start()
 
 
 def _child_was_lost(exc_info: Any) -> bool:

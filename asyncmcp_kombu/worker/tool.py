@@ -67,6 +67,7 @@ class McpTask(Task):
 
     abstract = True
     Request = "asyncmcp_kombu.worker.request:McpRequest"
+    Strategy = "asyncmcp_kombu.worker.once:strategy"
     throws = (ToolError, MCPError, CallError)
     """What a tool raises deliberately: Celery logs it in one line, without a traceback."""
     mcp_tool: ToolOptions | None = None
@@ -116,8 +117,8 @@ def mcp_task(fn: Any = None, /, **options: Any) -> Any:
         title, description, annotations, icons, meta, structured_output: as for the SDK's `MCPServer.tool`.
         queue: run the tool from this Celery queue (`celery -A workers worker -Q gpu`) instead of at once
             by whoever received the call.
-        delivery: `at-least-once` (acknowledged after the answer was accepted) or `at-most-once`
-            (acknowledged before the tool starts; it is never run twice).
+        delivery: `at-least-once`, or `at-most-once`: never started twice; when its worker dies the caller is told that
+            the outcome is unknown (docs/reliability.md).
         task: whether a call may outlive its request (the Tasks extension, docs/tasks.md): `auto`, when it takes longer
             than a short budget; `optional`, at once for every client that knows the extension; `required`, and only
             for those; `never` (default).
@@ -197,5 +198,5 @@ def adopt(task: Task, tool: ToolOptions) -> None:
         cls = type(task)
         task.__class__ = type(cls.__name__, (McpTask, cls), {"__module__": cls.__module__, "abstract": False})
     task.mcp_tool = tool
-    task.Request = McpTask.Request
+    task.Request, task.Strategy = McpTask.Request, McpTask.Strategy
     task.acks_late = tool.delivery == "at-least-once"

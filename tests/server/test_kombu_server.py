@@ -18,24 +18,10 @@ from pydantic import BaseModel
 from asyncmcp_kombu import Settings, kombu_client, kombu_server
 from asyncmcp_kombu.errors import BrokerUnreachable, ConfigurationError
 from asyncmcp_kombu.server.lowlevel import lowlevel_of
-from tests import services
 
 pytestmark = pytest.mark.anyio
 
 SOON = 15.0
-
-
-@pytest.fixture(params=["sqs", "rabbitmq", "redis", "memory"])
-def settings(request: pytest.FixtureRequest, sqs_url: str) -> Any:
-    urls = {
-        "sqs": lambda: sqs_url,
-        "rabbitmq": services.amqp_url,
-        "redis": services.redis_url,
-        "memory": lambda: services.MEMORY_URL,
-    }
-    settings = Settings(broker_url=urls[request.param](), prefix=services.new_prefix(), server="notes", wait_time=2)
-    yield settings
-    services.cleanup_queues(settings.broker_url.get_secret_value(), settings.prefix)
 
 
 class Name(BaseModel):

@@ -22,19 +22,6 @@ from tests.services import quick
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["sqs", "rabbitmq", "redis", "memory"])
-def settings(request: pytest.FixtureRequest, sqs_url: str) -> Any:
-    urls = {
-        "sqs": lambda: sqs_url,
-        "rabbitmq": services.amqp_url,
-        "redis": services.redis_url,
-        "memory": lambda: services.MEMORY_URL,
-    }
-    settings = Settings(broker_url=urls[request.param](), prefix=services.new_prefix(), server="notes", wait_time=2)
-    yield settings
-    services.cleanup_queues(settings.broker_url.get_secret_value(), settings.prefix)
-
-
 class Notes:
     """A server, and what happened in it."""
 

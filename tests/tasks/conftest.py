@@ -27,7 +27,7 @@ from tests.services import new_prefix, redis_url
 __all__ = ["anyio_backend", "broker_urls"]
 
 APP = "tests.tasks.tasks_app"
-SOON = 20.0
+SOON = 40.0
 BACKENDS = ["sqs-sqlite", "redis-redis"]
 SHORT_LEASE = {"ASYNCMCP_VISIBILITY_TIMEOUT": "3", "ASYNCMCP_WAIT_TIME": "1"}
 META = "io.modelcontextprotocol/"

@@ -132,6 +132,14 @@ def dies(mark: str) -> str:
     return "never"
 
 
+@mcp_task(task="required")
+def kills_its_worker(mark: str) -> str:
+    """End all processes of its worker each time."""
+    note(mark, f"try {len(Path(mark).read_text().splitlines()) + 1 if Path(mark).exists() else 1}")
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+    return "never"
+
+
 @mcp_task(task="required", time_limit=None if os.environ.get("FLEET_POOL", "prefork") != "prefork" else 1)
 def hangs() -> str:
     """Run into the hard time limit (prefork)."""

@@ -30,7 +30,7 @@ async def test_only_who_needs_them_sees_the_companions(fleet: TaskFleet):
         assert "error" in answer or answer["result"]["isError"]
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("mode", ["auto", pytest.param("legacy", marks=pytest.mark.exhaustive)])
 async def test_a_slow_call_is_fetched_by_its_token(fleet: TaskFleet, mode: str):
     """Twice the client validates structured content: the token, and the result, by the schema it was listed."""
     async with fleet.client(mode=mode) as client:

@@ -71,6 +71,50 @@ async def test_a_task_whose_worker_is_killed_runs_again_elsewhere(
     assert mark.read_text().count("end") >= 1
 
 
+@pytest.mark.parametrize("tool", ["works", "slow"])
+@pytest.mark.parametrize("where", BACKENDS)
+async def test_a_task_outlives_the_deadline_of_its_call(new_fleet: NewFleet, where: str, tool: str, tmp_path: Path):
+    """Its call is delivered again when nobody waits for that any more; the task goes on."""
+    fleet, mark, deadline = new_fleet(where, **SHORT_LEASE), tmp_path / "mark", 4.0
+    first = fleet.start_worker(concurrency=2).container
+    async with fleet.with_tasks(timeout=deadline) as (client, tasks):
+        task_id = (await tasks.start(client, tool, {"seconds": 2, "mark": str(mark)})).task_id
+        started_at = anyio.current_time()
+        await noted(mark, "start")
+        await anyio.to_thread.run_sync(first.kill)
+    await anyio.sleep(max(0.0, started_at + deadline - anyio.current_time()))
+    await anyio.to_thread.run_sync(lambda: fleet.start_worker(concurrency=2))
+    async with fleet.wire() as wire:
+        task = await wire.until(task_id, timeout=LONG)
+        assert task["status"] == "completed", task
+
+
+@pytest.mark.parametrize("where", BACKENDS)
+async def test_a_task_that_kills_every_worker_failed(new_fleet: NewFleet, where: str, tmp_path: Path):
+    """In place: its call is what is delivered again, until it is refused."""
+    mark = tmp_path / "mark"
+    fleet = new_fleet(where, **SHORT_LEASE, ASYNCMCP_MAX_RECEIVES="2")
+    async with fleet.wire() as wire:
+        worker = fleet.start_worker(concurrency=1).container
+        task_id = await wire.start("kills_its_worker", {"mark": str(mark)})
+        for tries in (2, 3):
+            await anyio.to_thread.run_sync(worker.wait)
+            worker = (await anyio.to_thread.run_sync(lambda: fleet.start_worker(concurrency=1))).container
+            if tries == 2:
+                await noted(mark, "try 2")
+        task = await wire.until(task_id, timeout=LONG)
+        assert task["error"]["data"]["reason"] == "too-many-receives"
+    assert mark.read_text().splitlines() == ["try 1", "try 2"]
+
+
+async def test_where_a_slot_is_free_the_call_is_the_job_and_no_second_message_is_sent(new_fleet: NewFleet):
+    fleet = new_fleet("redis-redis")
+    log = fleet.start_worker(concurrency=2).container.logs
+    async with fleet.wire() as wire:
+        assert (await wire.until(await wire.start("double", {"n": 2})))["status"] == "completed"
+    assert sum("Task double[" in line for line in log().splitlines() if " received: " in line) == 1
+
+
 @pytest.mark.parametrize("where", BACKENDS)
 async def test_a_task_is_known_after_every_worker_was_restarted(new_fleet: NewFleet, where: str):
     fleet = new_fleet(where)

@@ -69,7 +69,7 @@ def test_every_error_says_on_the_wire_what_it_is(kind):
 def test_a_code_of_our_own_means_one_thing_only():
     own = [kind.code for kind in every_class() if -32019 <= kind.code <= -32000]
     assert len(own) == len(set(own))
-    assert all(-32017 <= code <= -32010 for code in own)
+    assert all(-32018 <= code <= -32010 for code in own)
 
 
 def test_a_message_too_large_names_size_limit_and_setting():

@@ -24,8 +24,8 @@ def request(**params: Any) -> Envelope:
     return compose(message, client_id="c", reply_to="q")
 
 
-def task(dedupe: Any = None, *, acks_late: bool = True) -> Any:
-    return SimpleNamespace(mcp_tool=SimpleNamespace(dedupe=dedupe), acks_late=acks_late)
+def task(dedupe: Any = None) -> Any:
+    return SimpleNamespace(mcp_tool=SimpleNamespace(dedupe=dedupe))
 
 
 @pytest.fixture
@@ -57,8 +57,7 @@ def test_only_calls_of_tools_that_may_come_again_are_recorded(app: Celery):
     assert not recorded(request(), "off")
     assert not recorded(request(), "redelivered", task("off"))
     assert recorded(request(), "off", task("always"))
-    assert not recorded(request(), "redelivered", task(acks_late=False))
-    assert recorded(request(), "always", task(acks_late=False))
+    assert recorded(request(), "always")
     assert not recorded(compose(request().message))  # nobody's
     assert not recorded(compose({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}, client_id="c"))
 

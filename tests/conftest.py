@@ -13,6 +13,7 @@ import pytest
 
 from asyncmcp_kombu.local import LocalEngine
 from tests import services
+from tests.fleet.starting import template
 from tests.selection import pytest_addoption, pytest_collection_modifyitems, pytest_configure
 
 __all__ = ["pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
@@ -59,6 +60,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
     A hook: a failure of a fixture at the end would count for the last test, which may be expected to fail.
     """
+    template.stop()
     session.config.stash[_left_behind] = left = [
         *_waiting_for(_our_threads, "thread"),
         *_waiting_for(_children, "child process"),

@@ -35,7 +35,7 @@ def env(tmp_path: Path) -> Generator[dict[str, str]]:
     services.cleanup_queues(url, prefix)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.exhaustive)])
 def test_it_serves_until_it_is_stopped_and_leaves_nothing(env: dict[str, str], tmp_path: Path, stop: int):
     process = subprocess.Popen(
         [*COMMAND, "serve", "notes.py:server"],

@@ -165,7 +165,7 @@ def test_a_tool_that_makes_no_task_gives_no_id_but_its_answer_is_not_lost(env: E
     assert "there is no task" in called.stderr
 
 
-@pytest.mark.parametrize("command", ["watch", "cancel"])
+@pytest.mark.parametrize("command", ["watch", pytest.param("cancel", marks=pytest.mark.exhaustive)])
 def test_an_unknown_id_is_an_error_in_one_line(env: Env, command: str) -> None:
     asked = cli(command, "no-such-task", env=env)
     assert (asked.returncode, asked.stdout) == (1, "")
@@ -173,14 +173,14 @@ def test_an_unknown_id_is_an_error_in_one_line(env: Env, command: str) -> None:
     assert len(asked.stderr.strip().splitlines()) == 1, asked.stderr
 
 
-@pytest.mark.parametrize("command", ["watch", "cancel"])
+@pytest.mark.parametrize("command", ["watch", pytest.param("cancel", marks=pytest.mark.exhaustive)])
 def test_a_server_without_tasks_says_so(fleets: Callable[..., Fleet], command: str) -> None:  # noqa: F811
     asked = cli(command, "some-task", env=env_of(fleets("sqs")))
     assert asked.returncode == 1
     assert "makes no tasks" in asked.stderr
 
 
-@pytest.mark.parametrize("command", ["watch", "cancel"])
+@pytest.mark.parametrize("command", ["watch", pytest.param("cancel", marks=pytest.mark.exhaustive)])
 def test_an_empty_id_as_of_a_call_that_failed_is_a_wrong_command_line(command: str) -> None:
     asked = cli(command, "")
     assert asked.returncode == 2
@@ -194,7 +194,7 @@ def test_wrong_usage_exits_with_2(args: tuple[str, ...]) -> None:
     assert cli(*args).returncode == 2
 
 
-@pytest.mark.parametrize("command", ["watch", "cancel"])
+@pytest.mark.parametrize("command", ["watch", pytest.param("cancel", marks=pytest.mark.exhaustive)])
 def test_no_worker_exits_with_3(env: Env, command: str) -> None:
     asked = cli(command, "x", "--server", "nobody", "--timeout", "1.5", env=env)
     assert asked.returncode == 3

@@ -9,6 +9,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+import redis
 from celery import Celery
 from mcp import Client
 from pytest_celery import CeleryTestWorker
@@ -68,6 +69,9 @@ class Fleet:
             url = client.get_queue_url(QueueName=self.topology.requests)["QueueUrl"]
             names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
             return sum(map(int, client.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values()))
+        if self.broker_url.startswith("redis:"):
+            with redis.Redis.from_url(self.broker_url) as redis_client:
+                return redis_client.llen(self.topology.requests) + redis_client.hlen(f"{self.prefix}unacked")
         with connect(self.broker_url, self.settings) as connection, connection.channel() as channel:
             return channel.queue_declare(self.topology.requests, passive=True).message_count
 

@@ -151,6 +151,12 @@ def dies_once(mark: str) -> str:
     return "never"
 
 
+@mcp_task(delivery="at-most-once")
+def sleeps_once(seconds: float, mark: str, tag: str) -> str:
+    """As `sleeps`; must not be started twice."""
+    return sleeps(seconds, mark, tag)
+
+
 @mcp_task(autoretry_for=(ValueError,), max_retries=3, default_retry_delay=0)
 def retried(mark: str, failures: int) -> str:
     """Fail the first `failures` times."""

@@ -1,7 +1,7 @@
 """pytest-celery's worker node around a native process instead of a docker container.
 
-Its nodes use a small surface of their container, which a `subprocess.Popen` can serve. pytest-celery is pinned
-to 1.3 for that: the base class is imported for its type only.
+Its nodes use a small surface of their container, which a process can serve. pytest-celery is pinned to 1.3 for that:
+the base class is imported for its type only.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal as signals
 import subprocess
-import sys
 import tempfile
 import time
 from typing import Any
@@ -19,13 +18,15 @@ import celery
 import psutil
 from pytest_celery import CeleryTestContainer
 
+from tests.fleet.starting import template
+
 
 class NativeProcess(CeleryTestContainer):
-    """A process in a session of its own, with its output in a temporary file."""
+    """`python -m celery` in a session of its own, with its output in a temporary file."""
 
-    def __init__(self, name: str, argv: list[str], prompt: str, env: dict[str, str]) -> None:
+    def __init__(self, name: str, arguments: list[str], prompt: str, env: dict[str, str]) -> None:
         # No super().__init__(): there is no docker here.
-        self._name, self._argv, self._prompt = name, argv, prompt
+        self._name, self._arguments, self._prompt = name, arguments, prompt
         self._env = {**os.environ, **env}
         self._log = tempfile.NamedTemporaryFile(suffix=".log")  # noqa: SIM115
         self._start()
@@ -33,9 +34,7 @@ class NativeProcess(CeleryTestContainer):
     def _start(self) -> None:
         self._ending = False
         self._starts_at = self._log.seek(0, os.SEEK_END)
-        self._process = subprocess.Popen(
-            self._argv, env=self._env, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        self._process = template.start("celery", self._arguments, self._env, self._log.name)
 
     name = property(lambda self: self._name)
     id = property(lambda self: f"{self._process.pid:012d}")
@@ -125,8 +124,7 @@ def worker_process(
     **options: Any,
 ) -> NativeProcess:
     """A Celery worker, started but perhaps not ready yet; `options` are further flags (`Q="gpu"`)."""
-    argv = [sys.executable, "-m", "celery", "-A", app, "worker", "-l", "INFO", "-n", f"{name}@%h"]
-    argv += ["-P", pool, "-c", str(concurrency)]
+    arguments = ["-A", app, "worker", "-l", "INFO", "-n", f"{name}@%h", "-P", pool, "-c", str(concurrency)]
     for flag, value in options.items():
-        argv += [f"-{flag}" if len(flag) == 1 else f"--{flag}", *([str(value)] if value is not True else [])]
-    return NativeProcess(name, argv, "ready.", {"FLEET_POOL": pool, **env})
+        arguments += [f"-{flag}" if len(flag) == 1 else f"--{flag}", *([str(value)] if value is not True else [])]
+    return NativeProcess(name, arguments, "ready.", {"FLEET_POOL": pool, **env})

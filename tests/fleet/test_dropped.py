@@ -52,6 +52,7 @@ def test_what_nobody_waits_for_is_dropped_unrun_and_counted(
                 seen.wait(2)
         finally:
             over.set()
+            receiver.should_stop = True  # events of other fleets on this Redis may never pause
             listener.join()
             writer.inbox.close()
     assert sorted(event["reason"] for event in events[:2]) == ["expired", "not-json"]

@@ -149,7 +149,9 @@ def traced(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[Traced]:
 CALLER = ("caller", "INTERNAL")
 
 
-@pytest.mark.parametrize("traced", [("prefork", True), ("threads", True)], indirect=True, ids=str)
+@pytest.mark.parametrize(
+    "traced", [("prefork", True), pytest.param(("threads", True), marks=pytest.mark.exhaustive)], indirect=True, ids=str
+)
 def test_client_celery_task_and_server_are_one_line_of_spans(traced: Traced) -> None:
     answers = traced.call("own", "sync", "asynchronous", "routed", "retried")
     spans = traced.spans()

@@ -9,9 +9,9 @@ value that was being made is made anew in the child, so its lock may be a new on
 from __future__ import annotations
 
 import functools
-import gc
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 _properties: list[Any] = []
@@ -23,7 +23,8 @@ def find_locks() -> None:
     global _modules  # noqa: PLW0603
     if len(sys.modules) != _modules:
         _modules = len(sys.modules)
-        found = (one for one in gc.get_objects() if isinstance(one, functools.cached_property))
+        attributes = (attribute for cls in _classes() for attribute in vars(cls).values())
+        found = (one for one in attributes if isinstance(one, functools.cached_property))
         _properties[:] = [one for one in found if hasattr(one, "lock")]
 
 
@@ -31,3 +32,14 @@ def renew_locks() -> None:
     """After a fork, in the child."""
     for one in _properties:
         one.lock = threading.RLock()
+
+
+def _classes() -> Iterator[type]:
+    """All that exist. The garbage collector does not know those of a program that has called `gc.freeze`."""
+    seen, left = set[type](), [object]
+    while left:
+        for cls in type.__subclasses__(left.pop()):
+            if cls not in seen:
+                seen.add(cls)
+                left.append(cls)
+                yield cls

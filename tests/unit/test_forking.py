@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -11,10 +12,26 @@ import pytest
 from celery.backends.redis import RedisBackend
 
 import asyncmcp_kombu.worker.process  # noqa: F401  it is prepared for forks once this is imported
+from asyncmcp_kombu.worker import forking
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_a_forked_process_does_not_inherit_a_cached_property_in_the_making():
+    fork_while_one_is_made()
+
+
+def test_nor_where_the_garbage_collector_was_told_to_forget_what_there_is(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(forking, "_modules", 0)
+    monkeypatch.setattr(forking, "_properties", [])
+    gc.freeze()
+    try:
+        fork_while_one_is_made()
+    finally:
+        gc.unfreeze()
+
+
+def fork_while_one_is_made() -> None:
     prop, held, done = vars(RedisBackend)["client"], threading.Event(), threading.Event()
 
     def hold() -> None:

@@ -14,6 +14,8 @@ from typing import Any
 from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer as CeleryConsumer
 
+from asyncmcp_kombu.worker.prefork import hear_what_has_begun
+
 logger = get_logger(__name__)
 
 _MAINTENANCE = 1.0
@@ -38,6 +40,11 @@ class Consumer(CeleryConsumer):
         maintain = getattr(getattr(self.pool, "_pool", None), "maintain_pool", None)
         if maintain is not None:
             hub.call_repeatedly(_MAINTENANCE, maintain)
+
+    def on_close(self) -> None:
+        """Called when the connection is lost, and at shutdown: what has not begun then is given back."""
+        hear_what_has_begun(self.pool, self.hub)
+        super().on_close()
 
     def call_soon_ack(self, p: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Settle at once in the consumer's own thread; from another one, through the event loop, which wakes."""

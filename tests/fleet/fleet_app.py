@@ -151,6 +151,18 @@ def dies_once(mark: str) -> str:
     return "never"
 
 
+@mcp_task(acks_late=False)
+def dies_early(mark: str) -> str:
+    """Kill the pool child; acknowledged before it started."""
+    return dies(mark, 99)
+
+
+@mcp_task(delivery="at-most-once", rate_limit="1/m")
+def limited_once(mark: str, tag: str) -> str:
+    """One starts; what comes within a minute after it is received, and waits in the worker."""
+    return sleeps(0, mark, tag)
+
+
 @mcp_task(delivery="at-most-once")
 def sleeps_once(seconds: float, mark: str, tag: str) -> str:
     """As `sleeps`; must not be started twice."""

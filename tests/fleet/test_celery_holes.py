@@ -43,6 +43,30 @@ async def test_celery_4002_no_message_is_doubled_or_held_back_by_a_shutdown(
 
 
 @pytest.mark.parametrize("broker", BROKERS)
+async def test_a_call_that_begins_in_the_instant_of_a_shutdown_runs_once_and_does_not_delay_it(
+    new_fleet: Callable[..., Fleet], broker: str, tmp_path: Path
+) -> None:
+    """Celery forgets a job of which its child has not said that it runs, and the child then waits for 30 s."""
+    fleet, mark = new_fleet(broker), tmp_path / "mark"
+    first = fleet.start_worker(concurrency=1).container
+    answers = list[object]()
+
+    async def call() -> None:
+        result = await client.call_tool("sleeps", {"seconds": 0, "mark": str(mark), "tag": "t"})
+        answers.append((result.structured_content or {})["result"])
+
+    async with fleet.client() as client, anyio.create_task_group() as tasks:
+        await client.list_tools()  # which the SDK asks for after the first call
+        tasks.start_soon(call)
+        with anyio.fail_after(20):
+            while "Task sleeps[" not in first.logs():
+                await anyio.sleep(0.001)
+        code = await anyio.to_thread.run_sync(lambda: first.terminate(timeout=15))
+    assert (code, answers) == (0, ["t"])
+    assert mark.read_text().count("start t") == 1
+
+
+@pytest.mark.parametrize("broker", BROKERS)
 async def test_celery_3270_a_retry_delay_beyond_the_visibility_timeout_runs_once(
     new_fleet: Callable[..., Fleet], broker: str, tmp_path: Path
 ) -> None:

@@ -89,9 +89,10 @@ async def test_a_call_that_kills_every_child_ends_with_an_error(fleet: Fleet, tm
     assert await error_of(fleet, "dies", mark=str(tmp_path / "mark"), times=99) == (-32010, "worker-lost")
 
 
-async def test_an_at_most_once_tool_is_not_run_again(fleet: Fleet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("tool", ["dies_once", "dies_early"])
+async def test_an_at_most_once_tool_is_not_run_again(fleet: Fleet, tmp_path: Path, tool: str) -> None:
     mark = tmp_path / "mark"
-    assert await error_of(fleet, "dies_once", mark=str(mark)) == (-32012, "outcome-unknown")
+    assert await error_of(fleet, tool, mark=str(mark)) == (-32012, "outcome-unknown")
     assert mark.read_text() == "x"
 
 

@@ -23,9 +23,9 @@ ON_NOTHING = {"ASYNCMCP_RESULT_BACKEND": "disabled://"}
 UNKNOWN = (-32012, "outcome-unknown")
 
 
-async def call(client: Client, tag: str, mark: Path, seconds: float = 3) -> object:
+async def call(client: Client, tag: str, mark: Path, tool: str = "sleeps_once", **options: object) -> object:
     try:
-        result = await client.call_tool("sleeps_once", {"seconds": seconds, "mark": str(mark), "tag": tag})
+        result = await client.call_tool(tool, {"mark": str(mark), "tag": tag, **options})
     except MCPError as error:
         return error.error.code, error.error.data["reason"]
     return (result.structured_content or {})["result"]
@@ -49,7 +49,7 @@ async def test_its_caller_is_told_when_the_whole_worker_dies(
     first = fleet.start_worker(concurrency=1).container
 
     async def noted() -> None:
-        answers.append(await call(client, "t", mark))
+        answers.append(await call(client, "t", mark, seconds=3))
 
     async with fleet.client() as client, anyio.create_task_group() as tasks:
         tasks.start_soon(noted)
@@ -75,19 +75,16 @@ async def test_what_a_worker_gave_back_runs_where_a_note_tells_that_it_was_not_s
     first = fleet.start_worker(concurrency=1).container
 
     async def noted(tag: str) -> None:
-        answers[tag] = await call(client, tag, mark, 3 if tag == "runs" else 0)
+        answers[tag] = await call(client, tag, mark, tool="limited_once")
 
     async with fleet.client() as client, anyio.create_task_group() as tasks:
-        tasks.start_soon(noted, "runs")
-        await until(mark, "start runs")
+        await noted("runs")
         tasks.start_soon(noted, "waits")
-        with anyio.fail_after(20):
-            while first.logs().count("Task sleeps_once") < 2:
-                await anyio.sleep(0.01)
+        await anyio.to_thread.run_sync(lambda: first.wait_for_log("'tag': 'waits'"))
         await anyio.to_thread.run_sync(first.terminate)
         await anyio.to_thread.run_sync(lambda: fleet.start_worker(concurrency=1))
     assert answers == {"runs": "runs", "waits": told}
-    assert mark.read_text().count("start runs") == 1
+    assert mark.read_text().count("start waits") == (1 if told == "waits" else 0)
 
 
 @pytest.mark.parametrize("backend", ["redis://127.0.0.1:{}/0", "db+postgresql+psycopg://127.0.0.1:{}/none"])

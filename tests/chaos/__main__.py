@@ -36,7 +36,6 @@ TICK = 0.25
 CALM_BETWEEN_RESTARTS = 8.0
 FAULTS = {"worker killed": 4, "connections cut": 2, "response broken off": 2, "duplicate": 4, "garbage": 3, "poison": 1}
 MOST_POISON = 10
-GARBAGE = [b"{not json", b'{"task": "work", "id": "1"}', b"[]", b"\x00\xff"]
 console = Console(highlight=False)
 
 

@@ -34,6 +34,7 @@ from asyncmcp_kombu.broker.sqs_publish import publish_all
 from asyncmcp_kombu.broker.sqs_receipts import Receipt, Receipts
 from asyncmcp_kombu.broker.sqs_redrive import set_redrive_policy
 from asyncmcp_kombu.broker.sqs_send import Outcome, put_all
+from asyncmcp_kombu.broker.sqs_session import new_session
 from asyncmcp_kombu.broker.sqs_topics import KnownTopics, Topics
 from asyncmcp_kombu.broker.virtual import is_envelope
 from asyncmcp_kombu.envelope import MAX_BYTES
@@ -178,12 +179,28 @@ class Channel(SQS.Channel):
         return self.connection.clients.get(purpose, self._new_client, self.transport_options.get("client-config"))
 
     def _new_client(self, service: Service, config: Config) -> Any:
-        return self._new_boto_client(
-            service=service,
-            region=self.region,
-            access_key_id=self.conninfo.userid,
-            secret_access_key=self.conninfo.password,
-            config=config,
+        keys = self.conninfo.userid, self.conninfo.password
+        return self._new_boto_client(service, self.region, *keys, config=config)
+
+    def _new_boto_client(
+        self,
+        service: Any,
+        region: str | None,
+        access_key_id: str | None,
+        secret_access_key: str | None,
+        session_token: str | None = None,
+        config: Config | None = None,
+    ) -> Any:
+        """As Kombu's, from a session that does not read botocore's files again."""
+        session = new_session(
+            region_name=region,
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret_access_key,
+            aws_session_token=session_token,
+        )
+        options = Config(**(self.transport_options.get("client-config") or {})).merge(config or Config())
+        return session.client(
+            service, use_ssl=self.is_secure is not False, endpoint_url=self.endpoint_url, config=options
         )
 
     # --- exchanges ---

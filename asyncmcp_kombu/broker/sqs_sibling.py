@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from botocore.config import Config
-from botocore.session import Session
+
+from asyncmcp_kombu.broker.sqs_session import new_core_session
 
 
 class GivenClients(NamedTuple):
@@ -26,7 +27,7 @@ def sibling_of(client: Any, config: Config) -> Any:
 
     A CA bundle that was passed as `verify=` is not taken over; one from the environment or AWS' config file is.
     """
-    session = Session()
+    session = new_core_session()
     session.register_component("credential_provider", _Same(client._get_credentials()))
     return session.create_client(
         client.meta.service_model.service_name,

@@ -14,6 +14,7 @@ from typing import Any
 from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer as CeleryConsumer
 
+from asyncmcp_kombu.worker.garbage import leave_alone_what_is_loaded
 from asyncmcp_kombu.worker.prefork import hear_what_has_begun
 
 logger = get_logger(__name__)
@@ -25,10 +26,18 @@ class Consumer(CeleryConsumer):
     """Named in Celery's setting `worker_consumer` by `serve_mcp`."""
 
     _thread: int | None = None
+    _ready = False
 
     def start(self) -> None:
         self._thread = threading.get_ident()
         super().start()
+
+    def on_ready(self) -> None:
+        """Called whenever the connection is up, also again after it was lost."""
+        if not self._ready:
+            self._ready = True
+            leave_alone_what_is_loaded()
+        super().on_ready()
 
     def register_with_event_loop(self, hub: Any) -> None:
         """Look after the prefork pool every second: Celery does every five, and a caller waits for a dead child.

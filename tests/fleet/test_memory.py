@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator
 
 import anyio
@@ -68,6 +69,19 @@ def settings(request: pytest.FixtureRequest) -> Generator[Settings]:
     close_all()
     app.close()
     cleanup_queues("memory://", settings.prefix)
+
+
+def test_what_a_worker_has_loaded_is_not_looked_through_for_garbage_again() -> None:
+    app = Celery("frozen", set_as_current=False)
+    serve_mcp(app, settings=Settings(broker_url="memory://", prefix=new_prefix(), server="frozen"))
+    gc.unfreeze()
+    try:
+        with start_worker(app, pool="solo", perform_ping_check=False, shutdown_timeout=30):
+            assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
+        close_all()
+        app.close()
 
 
 async def test_the_whole_road_in_one_process(settings: Settings) -> None:

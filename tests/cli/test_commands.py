@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from secrets import token_hex
@@ -15,14 +16,22 @@ import psutil
 import pytest
 
 from tests.fleet.conftest import Fleet, broker_urls, fleets  # noqa: F401  fixtures
+from tests.fleet.starting import template
 from tests.services import free_port
 
 COMMAND = [sys.executable, "-m", "asyncmcp_kombu.cli.main"]
 
 
 def cli(*args: str, env: dict[str, str] | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, to its end. Raises subprocess.TimeoutExpired."""
     environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **(env or {})}
-    return subprocess.run([*COMMAND, *args], capture_output=True, text=True, env=environment, timeout=timeout)
+    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
+        process = template.start(COMMAND[-1], args, environment, out.name, err.name)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(args, code, out.read(), err.read())
 
 
 @pytest.fixture

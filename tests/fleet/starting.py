@@ -1,4 +1,4 @@
-"""Worker processes forked from a template (template.py), as a test wants to hold them: like `subprocess.Popen`."""
+"""Processes forked from a template (template.py), as a test wants to hold them: like `subprocess.Popen`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ class Forked:
         if not self._ended.is_set():
             os.kill(self.pid, signal.SIGTERM)
 
+    def kill(self) -> None:
+        if not self._ended.is_set():
+            os.kill(self.pid, signal.SIGKILL)
+
 
 class Template:
     """The template process, started with the first order."""
@@ -50,9 +54,15 @@ class Template:
         self._ended: dict[int, threading.Event] = {}
         self._codes: dict[int, int] = {}
 
-    def start(self, module: str, arguments: Sequence[str], env: Mapping[str, str], log: str) -> Forked:
-        """Run `python -m module`, in a session of its own, with its output appended to a file that exists."""
-        order = {"module": module, "arguments": list(arguments), "env": dict(env), "cwd": os.getcwd(), "log": log}
+    def start(
+        self, module: str, arguments: Sequence[str], env: Mapping[str, str], out: str, err: str | None = None
+    ) -> Forked:
+        """Run `python -m module`, in a session of its own, with its output appended to files that exist.
+
+        Args: err: for its standard error; default: the same file.
+        """
+        order = {"module": module, "arguments": list(arguments), "env": dict(env), "cwd": os.getcwd()}
+        order |= {"out": out, "err": err or out}
         with self._lock:
             process = self._running()
             assert process.stdin is not None

@@ -3,8 +3,8 @@
 Starting Python and importing Celery, the SDK and boto3 takes a worker longer than all else in most tests. What is
 forked runs `python -m <module>` from there on: a session, an environment, arguments and a log of its own.
 
-An order is a line of JSON (`module`, `arguments`, `env`, `cwd`, `log`), answered by `{"started": pid}`. When a process
-ends, `{"ended": pid, "code": n}` is written. It ends with its standard input.
+An order is a line of JSON (`module`, `arguments`, `env`, `cwd`, `out`, `err`), answered by `{"started": pid}`. When a
+process ends, `{"ended": pid, "code": n}` is written. It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ PRELOADED = (
     "asyncmcp_kombu",
     "asyncmcp_kombu.fleet",
     "asyncmcp_kombu.tasks.install",
+    "asyncmcp_kombu.cli.main",
     "asyncmcp_kombu.broker.sqs",
     "asyncmcp_kombu.broker.redis",
     "asyncmcp_kombu.broker.memory",
@@ -90,8 +91,11 @@ def become(order: dict[str, Any]) -> None:
     for number in (signal.SIGCHLD, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.default_int_handler)
     os.setsid()
-    log, nothing = os.open(order["log"], os.O_WRONLY | os.O_APPEND), os.open(os.devnull, os.O_RDONLY)
-    for given, number in ((nothing, 0), (log, 1), (log, 2)):
+    opened = (
+        os.open(os.devnull, os.O_RDONLY),
+        *(os.open(order[one], os.O_WRONLY | os.O_APPEND) for one in ("out", "err")),
+    )
+    for number, given in enumerate(opened):
         os.dup2(given, number)
     os.closerange(3, 256)
     os.environ.clear()

@@ -20,6 +20,7 @@ from asyncmcp_kombu.errors import ConfigurationError
 from asyncmcp_kombu.settings import Settings
 from asyncmcp_kombu.tasks.modes import mode_of, ttl_of
 from asyncmcp_kombu.tasks.store import OPEN
+from asyncmcp_kombu.worker.forking import not_while_forking
 from asyncmcp_kombu.worker.outcome_store import is_sql
 from asyncmcp_kombu.worker.tool import McpTask
 
@@ -71,7 +72,8 @@ class Cleanup(bootsteps.StartStopStep):
 
 def _clean_up_quietly(app: Celery) -> None:
     try:
-        clean_up(app)
+        with not_while_forking():
+            clean_up(app)
     except Exception:
         logger.exception("the result backend could not be cleaned up; tried again in an hour")
 

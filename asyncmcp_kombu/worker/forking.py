@@ -1,21 +1,46 @@
 """Forking: a lock that another thread holds while a pool process is forked is never released in that process.
 
 A worker's main process has threads (it publishes, and keeps that a task failed), and it forks again whenever a
-pool process was lost. Celery's, Kombu's and botocore's cached properties each have one lock for all their objects,
-in the class: a fork in the middle of one would leave the new process waiting for ever at its first call. The
-value that was being made is made anew in the child, so its lock may be a new one, too.
+pool process was lost. Two kinds of locks would leave the new process waiting for ever at its first call:
+
+- Celery's, Kombu's and botocore's cached properties each have one lock for all their objects, in the class. The value
+  that was being made is made anew in the child, so its lock may be a new one, too.
+- Libraries in C have locks that nobody can renew: SQLite's, while it opens a database. What calls them in the main
+  process says so (`not_while_forking`), and a fork waits for its end.
 """
 
 from __future__ import annotations
 
 import functools
+import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+_FORK_WAITS = 2.0
+"""Seconds; longer than any call takes while its database is there."""
 
 _properties: list[Any] = []
 _modules = 0
+_gate, _inside, _forks = threading.Condition(), 0, 0
+"""Guards how many calls are under way, and how many forks wait or happen."""
+
+
+@contextmanager
+def not_while_forking() -> Generator[None]:
+    """This process is not forked while the block runs, unless that takes longer than two seconds."""
+    global _inside  # noqa: PLW0603
+    with _gate:
+        _gate.wait_for(lambda: not _forks, _FORK_WAITS)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _gate:
+            _inside -= 1
+            _gate.notify_all()
 
 
 def find_locks() -> None:
@@ -34,6 +59,25 @@ def renew_locks() -> None:
         one.lock = threading.RLock()
 
 
+def _close_gate() -> None:
+    global _forks  # noqa: PLW0603
+    with _gate:
+        _forks += 1
+        _gate.wait_for(lambda: not _inside, _FORK_WAITS)
+
+
+def _open_gate() -> None:
+    global _forks  # noqa: PLW0603
+    with _gate:
+        _forks -= 1
+        _gate.notify_all()
+
+
+def _new_gate() -> None:
+    global _gate, _inside, _forks
+    _gate, _inside, _forks = threading.Condition(), 0, 0
+
+
 def _classes() -> Iterator[type]:
     """All that exist. The garbage collector does not know those of a program that has called `gc.freeze`."""
     seen, left = set[type](), [object]
@@ -43,3 +87,6 @@ def _classes() -> Iterator[type]:
                 seen.add(cls)
                 left.append(cls)
                 yield cls
+
+
+os.register_at_fork(before=_close_gate, after_in_parent=_open_gate, after_in_child=_new_gate)

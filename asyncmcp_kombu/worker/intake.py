@@ -34,6 +34,7 @@ from asyncmcp_kombu.worker.control import cancelled
 from asyncmcp_kombu.worker.deferral import IN_PLACE
 from asyncmcp_kombu.worker.dropped import CANCELLED as TAKEN_BACK
 from asyncmcp_kombu.worker.dropped import EXPIRED, count_dropped
+from asyncmcp_kombu.worker.forking import not_while_forking
 from asyncmcp_kombu.worker.process import process_of
 from asyncmcp_kombu.worker.registry import tools_of
 from asyncmcp_kombu.worker.served import REQUEST_TASK, served_by
@@ -154,7 +155,8 @@ class Intake(bootsteps.StartStopStep):
     def _fail_job(self, request: Envelope, error: ErrorData) -> None:
         assert self._served.deferral is not None
         try:
-            self._served.deferral.fail_call(request, error)
+            with not_while_forking():
+                self._served.deferral.fail_call(request, error)
         except Exception:
             logger.exception("it could not be kept that a job failed")
 

@@ -26,6 +26,7 @@ from asyncmcp_kombu.server.cancellation import key_of
 from asyncmcp_kombu.server.replies import Publish
 from asyncmcp_kombu.server.serving import Answer
 from asyncmcp_kombu.settings import Dedupe, Settings
+from asyncmcp_kombu.worker.forking import not_while_forking
 from asyncmcp_kombu.worker.outcome_store import OutcomeStore, Row, store_for
 
 logger = logging.getLogger(__name__)
@@ -126,10 +127,11 @@ class Outcomes:
                 return
             kept = False
             try:
-                store = self._opened_store()
-                if store is not None:
-                    store.write([order.row for order in batch])
-                    kept = True
+                with not_while_forking():
+                    store = self._opened_store()
+                    if store is not None:
+                        store.write([order.row for order in batch])
+                        kept = True
             except Exception as error:
                 self._failed(error, "outcomes of calls are not kept")
             finally:

@@ -24,6 +24,7 @@ from asyncmcp_kombu.errors import CallError, OutcomeUnknown, TimeLimitReached, W
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.worker.call import HEADER, from_header
 from asyncmcp_kombu.worker.deferral import JOB
+from asyncmcp_kombu.worker.forking import not_while_forking
 from asyncmcp_kombu.worker.once import is_once
 from asyncmcp_kombu.worker.outcomes import outcome_of
 from asyncmcp_kombu.worker.process import process_of
@@ -135,7 +136,8 @@ def _in_thread(fail: Callable[[], bool | None], then: Any, otherwise: Callable[[
 
     def run() -> None:
         try:
-            failed = fail()
+            with not_while_forking():
+                failed = fail()
         except Exception:
             logger.exception("it could not be kept that a job failed")
             failed = None

@@ -140,7 +140,7 @@ def kills_its_worker(mark: str) -> str:
     return "never"
 
 
-@mcp_task(task="required", time_limit=None if os.environ.get("FLEET_POOL", "prefork") != "prefork" else 1)
+@mcp_task(task="required", time_limit=None if os.environ.get("FLEET_POOL", "prefork") != "prefork" else 2)
 def hangs() -> str:
     """Run into the hard time limit (prefork)."""
     time.sleep(60)

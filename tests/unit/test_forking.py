@@ -31,6 +31,49 @@ def test_nor_where_the_garbage_collector_was_told_to_forget_what_there_is(monkey
         gc.unfreeze()
 
 
+def test_a_fork_waits_for_what_says_that_it_must_not_be_cut_in_two():
+    entered, left = threading.Event(), threading.Event()
+
+    def open_a_database() -> None:
+        with forking.not_while_forking():
+            entered.set()
+            time.sleep(0.2)
+            left.set()
+
+    thread = threading.Thread(target=open_a_database)
+    thread.start()
+    entered.wait(10)
+    child = os.fork()
+    if child == 0:
+        with forking.not_while_forking():  # is open in the child
+            os._exit(0 if left.is_set() else 1)
+    thread.join()
+    assert os.waitpid(child, 0) == (child, 0)
+
+
+def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(forking, "_FORK_WAITS", 0.05)
+    entered, done = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with forking.not_while_forking():
+            entered.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    entered.wait(10)
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0) == (child, 0)
+    assert not done.is_set()
+    done.set()
+    thread.join()
+    with forking.not_while_forking():
+        pass
+
+
 def fork_while_one_is_made() -> None:
     prop, held, done = vars(RedisBackend)["client"], threading.Event(), threading.Event()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from asyncmcp_kombu import __version__
 from asyncmcp_kombu.cli.bridge import bridge
 from asyncmcp_kombu.cli.demo import demo
 from asyncmcp_kombu.cli.local import local
@@ -23,6 +26,22 @@ app = typer.Typer(
     '\'{"a": 1, "b": 2}\'[/] calls one.',
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"asyncmcp-kombu {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
 for command in (demo, local, tools, call, watch, cancel, serve, bridge):
     app.command()(command)
 app.add_typer(queues, name="queues")

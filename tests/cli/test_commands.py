@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from secrets import token_hex
 
 import psutil
@@ -37,6 +38,10 @@ def cli(*args: str, env: dict[str, str] | None = None, timeout: float = 60) -> s
 @pytest.fixture
 def env(fleets: Callable[..., Fleet]) -> dict[str, str]:  # noqa: F811
     return {**fleets("sqs").env, "ASYNCMCP_SERVER": "testfleet"}
+
+
+def test_version_is_that_of_the_package() -> None:
+    assert cli("--version").stdout == f"asyncmcp-kombu {version('asyncmcp-kombu')}\n"
 
 
 def test_tools_lists_names_arguments_and_descriptions(env: dict[str, str]) -> None:

@@ -51,7 +51,11 @@ async def test_a_task_whose_admitting_worker_is_killed_right_after_the_handle_co
         assert task["result"]["structuredContent"] == {"result": "worked"}
 
 
-@pytest.mark.parametrize("tool", ["works", "slow"])
+EITHER = [pytest.param("works", marks=pytest.mark.exhaustive), "slow"]
+"""A task from the start, and one that its call became."""
+
+
+@pytest.mark.parametrize("tool", EITHER)
 @pytest.mark.parametrize("where", BACKENDS)
 async def test_a_task_whose_worker_is_killed_runs_again_elsewhere(
     new_fleet: NewFleet, where: str, tool: str, tmp_path: Path
@@ -71,7 +75,7 @@ async def test_a_task_whose_worker_is_killed_runs_again_elsewhere(
     assert mark.read_text().count("end") >= 1
 
 
-@pytest.mark.parametrize("tool", ["works", "slow"])
+@pytest.mark.parametrize("tool", EITHER)
 @pytest.mark.parametrize("where", BACKENDS)
 async def test_a_task_outlives_the_deadline_of_its_call(new_fleet: NewFleet, where: str, tool: str, tmp_path: Path):
     """Its call is delivered again when nobody waits for that any more; the task goes on."""

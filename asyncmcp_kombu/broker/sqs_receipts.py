@@ -24,8 +24,10 @@ from asyncmcp_kombu.broker.sqs_errors import MISSING_QUEUE, error_code, is_passi
 logger = logging.getLogger(__name__)
 
 BATCH = 10
-_GATHER = 0.003
+_GATHER, _GATHER_MORE = 0.003, 0.02
 """Seconds for which deletes wait for company: nobody waits for one, and it would take the CPU from who does."""
+_SOON = 0.1
+"""Seconds after which a batch does not tell that more are coming, for which the next one waits longer."""
 _RETRY_AFTER = 0.5
 _CLOSING = 5.0
 """Seconds within which `close` tries to get rid of what is pending."""
@@ -94,12 +96,14 @@ class Receipts:
 
     def _run(self) -> None:
         deadline: float | None = None
+        sent_at = 0.0
         while True:
             with self._changed:
                 while not (self._orders or self._closing or self._due()):
                     self._changed.wait(self._until_due())
                 if self._orders and not self._closing:
-                    gather_until = time.monotonic() + _GATHER
+                    now = time.monotonic()
+                    gather_until = now + (_GATHER_MORE if now - sent_at < _SOON else _GATHER)
                     while len(self._orders) < BATCH and not self._closing and time.monotonic() < gather_until:
                         self._changed.wait(gather_until - time.monotonic())
                 if self._closing:
@@ -109,6 +113,7 @@ class Receipts:
                 orders = [self._orders.popleft() for _ in range(min(len(self._orders), BATCH * 4))]
                 due = [] if self._closing else self._due()
             failed = self._carry_out(orders)
+            sent_at = time.monotonic()
             self._renew(due)
             if failed:
                 retry_at = time.monotonic() + _RETRY_AFTER

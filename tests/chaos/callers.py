@@ -61,11 +61,10 @@ class Caller:
                 await self._send(request_id, "work", {"n": number})
             except BrokerError:
                 await anyio.sleep(0.5)
-                if number in self._tally.answered:
-                    return
-            else:
-                self._tally.sent.add(number)
-                return
+                if number not in self._tally.answered:
+                    continue  # what the broker refused, or accepted without being able to say so, is sent again
+            self._tally.sent.add(number)
+            return
 
     async def poison(self) -> None:
         try:

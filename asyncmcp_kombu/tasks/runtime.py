@@ -66,12 +66,14 @@ class TaskRuntime:
         return JobOutlet(record, self.keep_soon)
 
     def fail(self, job: Job, error: ErrorData) -> None:
-        record = self.store.read(job["task"])
-        if record is not None and not record.task.ended:
-            self.keep(failed(record, error))
+        self._fail(job["task"], error)
 
     def fail_call(self, request: Envelope, error: ErrorData) -> bool:
-        record = self.store.read(task_id_for(request, secret_keys(self.settings)))
+        return self._fail(task_id_for(request, secret_keys(self.settings)), error)
+
+    def _fail(self, task_id: str, error: ErrorData) -> bool:
+        """Whether there is such a task."""
+        record = self.store.read(task_id)
         if record is not None and not record.task.ended:
             self.keep(failed(record, error))
         return record is not None

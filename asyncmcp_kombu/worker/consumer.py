@@ -15,11 +15,9 @@ from celery.utils.log import get_logger
 from celery.worker.consumer import Consumer as CeleryConsumer
 
 from asyncmcp_kombu.worker.garbage import leave_alone_what_is_loaded
-from asyncmcp_kombu.worker.prefork import hear_what_has_begun
+from asyncmcp_kombu.worker.prefork import hear_what_has_begun, look_after_children
 
 logger = get_logger(__name__)
-
-_MAINTENANCE = 1.0
 
 
 class Consumer(CeleryConsumer):
@@ -40,15 +38,8 @@ class Consumer(CeleryConsumer):
         super().on_ready()
 
     def register_with_event_loop(self, hub: Any) -> None:
-        """Look after the prefork pool every second: Celery does every five, and a caller waits for a dead child.
-
-        Private name used: `TaskPool._pool`, whose `maintain_pool` notices lost jobs (Celery 5.7, billiard 4.3).
-        tests/fleet/test_no_silence.py takes long when it goes.
-        """
         super().register_with_event_loop(hub)
-        maintain = getattr(getattr(self.pool, "_pool", None), "maintain_pool", None)
-        if maintain is not None:
-            hub.call_repeatedly(_MAINTENANCE, maintain)
+        look_after_children(self.pool, hub)
 
     def on_close(self) -> None:
         """Called when the connection is lost, and at shutdown: what has not begun then is given back."""

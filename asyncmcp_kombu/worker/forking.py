@@ -43,8 +43,8 @@ def not_while_forking() -> Generator[None]:
             _gate.notify_all()
 
 
-def find_locks() -> None:
-    """Before a fork, in the parent, which has time for it; again only after something was imported."""
+def _find_locks() -> None:
+    """In the parent, which has time for it; again only after something was imported."""
     global _modules  # noqa: PLW0603
     if len(sys.modules) != _modules:
         _modules = len(sys.modules)
@@ -53,29 +53,26 @@ def find_locks() -> None:
         _properties[:] = [one for one in found if hasattr(one, "lock")]
 
 
-def renew_locks() -> None:
-    """After a fork, in the child."""
-    for one in _properties:
-        one.lock = threading.RLock()
-
-
-def _close_gate() -> None:
+def _before() -> None:
     global _forks  # noqa: PLW0603
+    _find_locks()
     with _gate:
         _forks += 1
         _gate.wait_for(lambda: not _inside, _FORK_WAITS)
 
 
-def _open_gate() -> None:
+def _in_parent() -> None:
     global _forks  # noqa: PLW0603
     with _gate:
         _forks -= 1
         _gate.notify_all()
 
 
-def _new_gate() -> None:
+def _in_child() -> None:
     global _gate, _inside, _forks
     _gate, _inside, _forks = threading.Condition(), 0, 0
+    for one in _properties:
+        one.lock = threading.RLock()
 
 
 def _classes() -> Iterator[type]:
@@ -89,4 +86,4 @@ def _classes() -> Iterator[type]:
                 yield cls
 
 
-os.register_at_fork(before=_close_gate, after_in_parent=_open_gate, after_in_child=_new_gate)
+os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)

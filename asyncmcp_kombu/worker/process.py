@@ -33,7 +33,6 @@ from asyncmcp_kombu.server.fan_out import fan_out
 from asyncmcp_kombu.server.keys import secret_keys
 from asyncmcp_kombu.server.serving import Serving
 from asyncmcp_kombu.server.sessions import Sessions
-from asyncmcp_kombu.worker import forking
 from asyncmcp_kombu.worker.control import hear_cancellations
 from asyncmcp_kombu.worker.outcomes import Outcomes
 from asyncmcp_kombu.worker.running import RunningCalls
@@ -176,9 +175,8 @@ def _forget_the_parents() -> None:
     global _lock  # noqa: PLW0603  a lock may have been held by another thread when the process was forked
     _lock = threading.Lock()
     _processes.clear()
-    forking.renew_locks()
 
 
-os.register_at_fork(before=forking.find_locks, after_in_child=_forget_the_parents)
+os.register_at_fork(after_in_child=_forget_the_parents)
 worker_process_shutdown.connect(close_all, weak=False)
 worker_shutdown.connect(close_all, weak=False)

@@ -89,8 +89,8 @@ def say(**news: int) -> None:
 def become(order: dict[str, Any]) -> None:
     """In the forked process: be what was ordered, until it ends."""
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
     opened = (
         os.open(os.devnull, os.O_RDONLY),

@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 from celery.backends.redis import RedisBackend
@@ -32,17 +34,13 @@ def test_nor_where_the_garbage_collector_was_told_to_forget_what_there_is(monkey
 
 
 def test_a_fork_waits_for_what_says_that_it_must_not_be_cut_in_two():
-    entered, left = threading.Event(), threading.Event()
+    left = threading.Event()
 
     def open_a_database() -> None:
-        with forking.not_while_forking():
-            entered.set()
-            time.sleep(0.2)
-            left.set()
+        time.sleep(0.2)
+        left.set()
 
-    thread = threading.Thread(target=open_a_database)
-    thread.start()
-    entered.wait(10)
+    thread = inside(forking.not_while_forking(), open_a_database)
     child = os.fork()
     if child == 0:
         with forking.not_while_forking():  # is open in the child
@@ -53,16 +51,8 @@ def test_a_fork_waits_for_what_says_that_it_must_not_be_cut_in_two():
 
 def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(forking, "_FORK_WAITS", 0.05)
-    entered, done = threading.Event(), threading.Event()
-
-    def hang() -> None:
-        with forking.not_while_forking():
-            entered.set()
-            done.wait(10)
-
-    thread = threading.Thread(target=hang)
-    thread.start()
-    entered.wait(10)
+    done = threading.Event()
+    thread = inside(forking.not_while_forking(), lambda: done.wait(10))
     child = os.fork()
     if child == 0:
         os._exit(0)
@@ -74,17 +64,24 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch):
         pass
 
 
-def fork_while_one_is_made() -> None:
-    prop, held, done = vars(RedisBackend)["client"], threading.Event(), threading.Event()
+def inside(block: AbstractContextManager[object], work: Callable[[], object]) -> threading.Thread:
+    """A thread that has entered the block, and leaves it after its work."""
+    entered = threading.Event()
 
-    def hold() -> None:
-        with prop.lock:
-            held.set()
-            done.wait(10)
+    def run() -> None:
+        with block:
+            entered.set()
+            work()
 
-    thread = threading.Thread(target=hold)
+    thread = threading.Thread(target=run)
     thread.start()
-    held.wait(10)
+    entered.wait(10)
+    return thread
+
+
+def fork_while_one_is_made() -> None:
+    prop, done = vars(RedisBackend)["client"], threading.Event()
+    thread = inside(prop.lock, lambda: done.wait(10))
     child = os.fork()
     if child == 0:
         os._exit(0 if prop.lock.acquire(timeout=2) else 1)

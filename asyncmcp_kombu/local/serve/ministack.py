@@ -38,14 +38,11 @@ class Bell:
                 sleeper.set_result(None)
 
     async def sleep(self, delay: float) -> None:
-        loop = asyncio.get_running_loop()
-        sleeper = loop.create_future()
+        sleeper = asyncio.get_running_loop().create_future()
         self._asleep.add(sleeper)
-        alarm = loop.call_later(delay, lambda: sleeper.done() or sleeper.set_result(None))
         try:
-            await sleeper
+            await asyncio.wait((sleeper,), timeout=delay)
         finally:
-            alarm.cancel()
             self._asleep.discard(sleeper)
 
 

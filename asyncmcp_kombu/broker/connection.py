@@ -12,7 +12,7 @@ from kombu.connection import Connection
 from kombu.transport import TRANSPORT_ALIASES
 from pydantic import SecretStr
 
-from asyncmcp_kombu.errors import ConfigurationError
+from asyncmcp_kombu.errors import BrokerUnreachable, ConfigurationError
 from asyncmcp_kombu.settings import Settings
 
 Options = dict[str, Any]
@@ -149,3 +149,13 @@ def use_our_transports() -> None:
     for scheme, road in ROADS.items():
         if road.transport is not None:
             TRANSPORT_ALIASES[scheme] = road.transport
+
+
+def unreachable(error: Exception) -> BrokerUnreachable:
+    """A connection error as ours, saying what to do."""
+    if isinstance(error, BrokerUnreachable):
+        return error
+    return BrokerUnreachable(
+        f"the broker cannot be reached: {type(error).__name__}: {error}; check ASYNCMCP_BROKER_URL, or start the "
+        "embedded one with `asyncmcp-kombu local`"
+    )

@@ -18,10 +18,9 @@ from kombu.messaging import Consumer
 
 from asyncmcp_kombu.broker import queues
 from asyncmcp_kombu.broker.bindings import Bindings
-from asyncmcp_kombu.broker.connection import establish
+from asyncmcp_kombu.broker.connection import establish, unreachable
 from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.presence import Presence
-from asyncmcp_kombu.broker.publisher import unreachable
 from asyncmcp_kombu.errors import BrokerError
 from asyncmcp_kombu.topology import belongs_to_one_process, is_durable_reply
 

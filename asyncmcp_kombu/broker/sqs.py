@@ -68,6 +68,7 @@ class Channel(SQS.Channel):
     """One channel; boto3 clients, pollers and receipts belong to the transport, which its channels share."""
 
     QoS = QoS
+    keeps_order = False  # of messages in standard queues; FIFO queues do
     body_encoding = "utf-8"  # no base64 inside Kombu's own form either
     default_visibility_timeout = 30
 

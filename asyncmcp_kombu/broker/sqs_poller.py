@@ -22,6 +22,9 @@ _SHORT_POLL = 1
 """Seconds that a second poll waits."""
 LONGEST_PAUSE = 5.0
 _FIRST_PAUSE = 0.1
+_AFTER_YOU = 0.003
+"""Seconds before the next poll when one brought less than it might have: to prepare a request would take the
+interpreter from the messages that it brought."""
 SHORT_POLL_PAUSE = 0.1
 """Seconds between polls that do not wait (`wait_time` 0), or they would be as many as the network allows."""
 
@@ -138,6 +141,6 @@ class Poller:
         finally:
             self._give_back(asked)
         self._pause = _FIRST_PAUSE
-        if not messages and self._empty_pause:
-            self._stopped.wait(self._empty_pause)
+        if len(messages) < asked:
+            self._stopped.wait(_AFTER_YOU if messages else self._empty_pause)
         return len(messages)

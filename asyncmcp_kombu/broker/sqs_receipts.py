@@ -24,7 +24,7 @@ from asyncmcp_kombu.broker.sqs_errors import MISSING_QUEUE, error_code, is_passi
 logger = logging.getLogger(__name__)
 
 BATCH = 10
-_GATHER, _GATHER_MORE = 0.003, 0.02
+_GATHER, _GATHER_MORE = 0.005, 0.02
 """Seconds for which deletes wait for company: nobody waits for one, and it would take the CPU from who does."""
 _SOON = 0.1
 """Seconds after which a batch does not tell that more are coming, for which the next one waits longer."""

@@ -17,9 +17,8 @@ from kombu.connection import Connection
 from rich.console import Console
 from rich.table import Table
 
-from asyncmcp_kombu.broker.connection import connect, establish
+from asyncmcp_kombu.broker.connection import connect, establish, unreachable
 from asyncmcp_kombu.broker.prune import prune, survey
-from asyncmcp_kombu.broker.publisher import unreachable
 from asyncmcp_kombu.broker.redrive import dead_letters, redrive
 from asyncmcp_kombu.cli.options import BrokerUrl, Server, settings_from
 from asyncmcp_kombu.cli.session import explain

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from asyncmcp_kombu.broker import queues
-from asyncmcp_kombu.broker.connection import connector, establish
+from asyncmcp_kombu.broker.connection import connector, establish, unreachable
 from asyncmcp_kombu.broker.exchanges import Binding
 from asyncmcp_kombu.broker.inbox import PREFETCH, Inbox, OnMessage
-from asyncmcp_kombu.broker.publisher import Publisher, unreachable
+from asyncmcp_kombu.broker.publisher import Publisher
 from asyncmcp_kombu.client.address import Address
 from asyncmcp_kombu.client.earlier import EarlierAnswers
 from asyncmcp_kombu.client.mailbox import Mailbox

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -162,6 +163,23 @@ class TestSqs(SnsTopics, NetworkBrokerContract, LeaseContract):
         publisher.publish(queue.name, numbered(3)).result(SOON)
         driver.inbox(queue, arrivals)
         assert parse(arrivals.next().message.body, {}).request_id == 3
+
+    def test_a_fifo_queue_gets_a_burst_in_its_order_although_two_threads_may_send(self, driver: Driver, raw: Any):
+        other, name = driver.queue(), driver.name("workers-requests.fifo")
+        url = raw.create_queue(QueueName=name, Attributes={"FifoQueue": "true"})["QueueUrl"]
+        publisher = driver.publisher()
+        sent = [publisher.publish(other.name, numbered(n)) for n in range(100)]
+        sent[-1].result(SOON)
+        assert any(thread.name == "asyncmcp-publisher-2" for thread in threading.enumerate())
+        sent += [publisher.publish(name, numbered(n)) for n in range(100)]
+        assert not any(future.exception(SOON) for future in sent)
+        arrived: list[int] = []
+        while len(arrived) < 100:
+            messages = raw.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=2)["Messages"]
+            arrived += [json.loads(message["Body"])["id"] for message in messages]
+            entries = [{"Id": str(i), "ReceiptHandle": one["ReceiptHandle"]} for i, one in enumerate(messages)]
+            raw.delete_message_batch(QueueUrl=url, Entries=entries)
+        assert arrived == list(range(100))
 
     def test_sqs_own_limit_is_checked_before_sending(self, driver: Driver):
         queue, publisher = driver.queue(), driver.publisher(max_bytes=10_000_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asyncmcp_kombu import errors
-from asyncmcp_kombu.broker.publisher import unreachable
+from asyncmcp_kombu.broker.connection import unreachable
 from asyncmcp_kombu.errors import AsyncMcpError, BrokerUnreachable, MessageTooLarge
 
 

@@ -6,7 +6,7 @@ per consumed queue and one for receipts. The thread that drains events, or the w
 takes messages that have arrived; it never makes a request to receive, acknowledge or give back.
 
 Private names of Kombu 5.7 used here: Channel._put, _update_queue_cache, _resolve_queue_url, _new_boto_client,
-_inplace_augment_message, _size, _queue_cache, _noack_queues, _tag_to_queue; QoS._delivered, _flush, _on_collect;
+_inplace_augment_message, _size, _queue_cache, _noack_queues, _tag_to_queue;
 Transport._callbacks, _avail_channels.
 tests/brokers/test_sqs_names.py fails when one goes.
 """
@@ -31,6 +31,7 @@ from asyncmcp_kombu.broker.sqs_message import to_payload
 from asyncmcp_kombu.broker.sqs_poller import LONGEST_PAUSE, SHORT_POLL_PAUSE, Poller
 from asyncmcp_kombu.broker.sqs_presence import sightings, tag_as_seen
 from asyncmcp_kombu.broker.sqs_publish import publish_all
+from asyncmcp_kombu.broker.sqs_qos import QoS
 from asyncmcp_kombu.broker.sqs_receipts import Receipt, Receipts
 from asyncmcp_kombu.broker.sqs_redrive import set_redrive_policy
 from asyncmcp_kombu.broker.sqs_send import Outcome, put_all
@@ -42,26 +43,6 @@ from asyncmcp_kombu.errors import QueueNotFound
 from asyncmcp_kombu.topology import Topology, is_queue_url
 
 _BUSY_POLL, _JOIN = 0.15, 2.0
-
-
-class QoS(virtual.QoS):
-    """Counts what is unacknowledged; giving back is the receipts' work, without Kombu's dump files."""
-
-    def restore_unacked_once(self, stderr: Any = None) -> None:
-        self._on_collect.cancel()
-        self.restore_unacked()
-        delivered: Any = self._delivered
-        delivered.restored = True  # Kombu's mark that this was done
-
-    def restore_unacked(self) -> list[Any]:
-        self._flush()
-        while self._delivered:
-            _, message = self._delivered.popitem()
-            self.channel.connection.receipts.release(_receipt(message))
-        return []
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        self.ack(delivery_tag)
 
 
 class Channel(SQS.Channel):
@@ -263,8 +244,9 @@ class Channel(SQS.Channel):
                 poller.join(0.05)
 
     def _room(self) -> int:
-        estimate = self.qos.can_consume_max_estimate()
-        return SQS.SQS_MAX_MESSAGES if estimate is None else estimate - self.connection.waiting(self)
+        qos: Any = self.qos
+        room = qos.room()
+        return SQS.SQS_MAX_MESSAGES if room is None else room - self.connection.waiting(self)
 
     def _receive(self, queue: str, count: int, seconds: int | None = None) -> list[dict[str, Any]]:
         url = self._resolve_queue_url(queue)
@@ -281,9 +263,9 @@ class Channel(SQS.Channel):
     def basic_get(self, queue: str, no_ack: bool = False, **kwargs: Any) -> Any:
         for payload in self._receive(queue, 1):
             message = self.Message(payload, channel=self)
-            self.connection.receipts.hold(_receipt(message))
+            self.connection.receipts.hold(Receipt.of(message))
             if no_ack:
-                self.connection.receipts.delete(_receipt(message))
+                self.connection.receipts.delete(Receipt.of(message))
             else:
                 self.qos.append(message, message.delivery_tag)
             return message
@@ -292,23 +274,24 @@ class Channel(SQS.Channel):
     # --- settling ---
 
     def basic_ack(self, delivery_tag: str, multiple: bool = False) -> None:
-        self._settle(delivery_tag, self.connection.receipts.delete)
+        self._settle(delivery_tag, self.connection.receipts.delete, self.qos.ack)
 
     def basic_reject(self, delivery_tag: str, requeue: bool = False) -> None:
         receipts = self.connection.receipts
-        self._settle(delivery_tag, receipts.release if requeue else receipts.delete)
+        self._settle(delivery_tag, receipts.release if requeue else receipts.delete, self.qos.reject)
 
     def give_back(self, delivery_tag: str, seconds: int) -> None:
         """Like rejecting with requeue, but nobody receives the message before so many seconds have passed."""
-        self._settle(delivery_tag, partial(self.connection.receipts.release, after=seconds))
+        release = partial(self.connection.receipts.release, after=seconds)
+        self._settle(delivery_tag, release, self.qos.reject)
 
-    def _settle(self, delivery_tag: str, settle: Any) -> None:
+    def _settle(self, delivery_tag: str, settle: Any, forget: Any) -> None:
         try:
             message = self.qos.get(delivery_tag)
         except KeyError:
             return
-        settle(_receipt(message))
-        self.qos.ack(delivery_tag)
+        settle(Receipt.of(message))
+        forget(delivery_tag)
         for poller in list(self._pollers.values()):
             poller.room_changed()
 
@@ -356,7 +339,7 @@ class Transport(SQS.Transport):
 
     def arrived(self, channel: Channel, queue: str, messages: list[dict[str, Any]]) -> None:
         for payload in messages:
-            self.receipts.hold(_receipt_of(payload))
+            self.receipts.hold(Receipt.of_payload(payload))
         self._arrivals.put(channel, queue, messages)
 
     def waiting(self, channel: Channel) -> int:
@@ -371,7 +354,7 @@ class Transport(SQS.Transport):
         self._arrivals.deliver(timeout)
 
     def _hand_over(self, channel: Channel, queue: str, payload: dict[str, Any]) -> None:
-        receipt = _receipt_of(payload)
+        receipt = Receipt.of_payload(payload)
         callbacks: dict[str, Any] = self._callbacks or {}
         callback = callbacks.get(queue)
         if callback is None or channel.closed:  # cancelled meanwhile
@@ -386,15 +369,6 @@ class Transport(SQS.Transport):
         self._arrivals.leave_event_loop()
         super().close_connection(connection)
         for payload in self._arrivals.taken_back():
-            self.receipts.release(_receipt_of(payload))
+            self.receipts.release(Receipt.of_payload(payload))
         self.receipts.close()
         self.clients.close()
-
-
-def _receipt(message: Any) -> Receipt:
-    return Receipt(message.delivery_info["queue_url"], message.delivery_tag)
-
-
-def _receipt_of(payload: dict[str, Any]) -> Receipt:
-    properties = payload["properties"]
-    return Receipt(properties["delivery_info"]["queue_url"], properties["delivery_tag"])

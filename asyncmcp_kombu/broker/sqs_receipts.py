@@ -39,6 +39,17 @@ class Receipt(NamedTuple):
     queue_url: str
     handle: str
 
+    @classmethod
+    def of(cls, message: Any) -> Receipt:
+        """Of a message that was delivered."""
+        return cls(message.delivery_info["queue_url"], message.delivery_tag)
+
+    @classmethod
+    def of_payload(cls, payload: dict[str, Any]) -> Receipt:
+        """Of one that is yet to be."""
+        properties = payload["properties"]
+        return cls(properties["delivery_info"]["queue_url"], properties["delivery_tag"])
+
 
 class _Order(NamedTuple):
     action: Literal["delete", "release"]

@@ -42,6 +42,7 @@ from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.server.serving import Answer
 from asyncmcp_kombu.worker.call import AGAIN, HEADER
 from asyncmcp_kombu.worker.deferral import IN_PLACE, Job, Outlet, Switch
+from asyncmcp_kombu.worker.dropped import NobodyWaits
 from asyncmcp_kombu.worker.limits import has_soft_limit_of_celery, own_limit
 from asyncmcp_kombu.worker.once import is_once, reason_not_to_start
 from asyncmcp_kombu.worker.outcomes import Outcome, outcome_key, outcome_of
@@ -331,7 +332,13 @@ class Admitted(MCPError):
 
 
 def execute(task: Task, request: Envelope, job: Job | None = None) -> Any:
-    """Serve and answer a request inside its Celery task; see `Call.execute`."""
+    """Serve and answer a request inside its Celery task; see `Call.execute`.
+
+    Raises:
+        NobodyWaits: it waited in the pool beyond its deadline.
+    """
+    if job is None and request.expired():
+        raise NobodyWaits("its deadline passed before it started")
     return Call(task, request, process_of(task.app), job).execute()
 
 

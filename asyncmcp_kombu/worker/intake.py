@@ -137,7 +137,7 @@ class Intake(bootsteps.StartStopStep):
             if info.get("redelivered") and self._may_be_a_job(request):
                 request = replace(request, expires_at=None)  # its caller was answered, and the job goes on
             if request.expired() or key_of(request) in cancelled:
-                count_dropped(c, EXPIRED if request.expired() else TAKEN_BACK, request)
+                count_dropped(c.event_dispatcher, EXPIRED if request.expired() else TAKEN_BACK, request)
                 message.ack_log_error(logger, c.connection_errors)
                 return
             try:
@@ -212,7 +212,7 @@ class Intake(bootsteps.StartStopStep):
 
     def _refuse(self, c: Any, message: Any, error: EnvelopeError) -> None:
         logger.warning("refused a message on %s: %s", self._topology.requests, error)
-        count_dropped(c, error.reason)
+        count_dropped(c.event_dispatcher, error.reason)
         publisher = process_of(c.app).publisher
         self._settle_after(c, message, self._admission.refuse(message, error, publisher))
 

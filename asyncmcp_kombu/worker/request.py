@@ -24,6 +24,7 @@ from asyncmcp_kombu.errors import CallError, OutcomeUnknown, TimeLimitReached, W
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.worker.call import HEADER, from_header
 from asyncmcp_kombu.worker.deferral import JOB
+from asyncmcp_kombu.worker.dropped import EXPIRED, NobodyWaits, count_dropped
 from asyncmcp_kombu.worker.forking import not_while_forking
 from asyncmcp_kombu.worker.once import is_once
 from asyncmcp_kombu.worker.outcomes import outcome_of
@@ -46,6 +47,16 @@ class McpRequest(Request):
             _timezones[self._app] = super().tzlocal
         return _timezones[self._app]
 
+    def maybe_expire(self) -> Any:
+        """Asked as the call comes, and by the prefork pool once more when a process has room for it."""
+        expired = super().maybe_expire()
+        if expired and HEADER in self.request_dict:
+            self._count_expired()
+        return expired
+
+    def _count_expired(self) -> None:
+        count_dropped(self.eventer, EXPIRED, from_header(self.request_dict[HEADER], self.kwargs))
+
     def on_timeout(self, soft: bool, timeout: float) -> None:
         if not soft and HEADER in self.request_dict:
             self._owed = TimeLimitReached(f"the tool exceeded its time limit of {timeout} s and was ended")
@@ -60,6 +71,8 @@ class McpRequest(Request):
                 self.reject(requeue=True)
                 return
             self._owed = self._lost()
+        if isinstance(_raised(exc_info), NobodyWaits):
+            self._count_expired()
         if self.id in revoked and isinstance(_raised(exc_info), Ignore):
             logger.info("%s: revoked while it ran, by its caller", self.humaninfo())
             self.send_event("task-revoked", terminated=True, signum=None, expired=False)

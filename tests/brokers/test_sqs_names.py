@@ -10,7 +10,8 @@ import pytest
 from kombu.transport import SQS, virtual
 from kombu.transport.SQS import exceptions
 
-from asyncmcp_kombu.broker.sqs import Channel, QoS, Transport
+from asyncmcp_kombu.broker.sqs import Channel, Transport
+from asyncmcp_kombu.broker.sqs_qos import QoS
 
 
 def parameters(function: object) -> list[str]:
@@ -66,7 +67,7 @@ def test_a_publish_ends_in_put_and_a_delivery_in_the_callbacks_of_the_transport(
 
 
 def test_the_qos_has_the_names_that_are_used():
-    for name in ("_flush", "_on_collect", "_delivered"):
+    for name in ("_flush", "_on_collect", "_delivered", "_dirty"):
         assert name in inspect.getsource(virtual.QoS)
     assert issubclass(QoS, virtual.QoS)
     assert Transport.Channel is Channel

@@ -126,5 +126,8 @@ def worker_process(
     """A Celery worker, started but perhaps not ready yet; `options` are further flags (`Q="gpu"`)."""
     arguments = ["-A", app, "worker", "-l", "INFO", "-n", f"{name}@%h", "-P", pool, "-c", str(concurrency)]
     for flag, value in options.items():
-        arguments += [f"-{flag}" if len(flag) == 1 else f"--{flag}", *([str(value)] if value is not True else [])]
+        arguments += [
+            f"-{flag}" if len(flag) == 1 else f"--{flag.replace('_', '-')}",
+            *([str(value)] if value is not True else []),
+        ]
     return NativeProcess(name, arguments, "ready.", {"FLEET_POOL": pool, **env})

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 from celery.events import EventReceiver
 
+from asyncmcp_kombu.broker.connection import transport_options
 from tests.fleet.conftest import Fleet
 from tests.fleet.test_refusals import META, Writer
 
@@ -58,3 +60,32 @@ def test_what_nobody_waits_for_is_dropped_unrun_and_counted(
     assert sorted(event["reason"] for event in events[:2]) == ["expired", "not-json"]
     assert {event.get("name") for event in events} >= {"sleeps"}
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("broker", ["redis"])
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+def test_a_call_that_waits_in_the_pool_beyond_its_deadline_is_not_started_and_counted(
+    new_fleet: Callable[..., Fleet], broker: str, pool: str, tmp_path: Path
+) -> None:
+    fleet, mark = new_fleet(broker, pool), tmp_path / "mark"
+    fleet.start_worker(concurrency=1, prefetch_multiplier=4)
+    writer = Writer(fleet)
+    writer.inbox.start()
+    try:
+        for n, expires_in in enumerate((30.0, 1.0, 30.0)):
+            params = {
+                "name": "sleeps",
+                "arguments": {"seconds": 2.0 if n == 0 else 0, "mark": str(mark), "tag": str(n)},
+                "_meta": META,
+            }
+            call = {"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": params}
+            writer.write(call, ExpiresAt=str(time.time() + expires_in))
+        assert [writer.answer()["id"] for _ in range(2)] == [0, 2]
+        app = Celery(
+            broker=fleet.broker_url, broker_transport_options=transport_options(fleet.broker_url, fleet.settings)
+        )
+        (stats,) = app.control.inspect(timeout=5).stats().values()
+    finally:
+        writer.inbox.close()
+    assert stats["total"]["mcp.dropped.expired"] == 1
+    assert mark.read_text().split("\n")[:-1] == ["start 0", "end 0", "start 2", "end 2"]

@@ -13,10 +13,10 @@ demo: $(VENV)/.demo ## an embedded SQS, a Celery worker, and a client that calls
 	@$(BIN)/asyncmcp-kombu demo
 
 test: $(VENV)/.dev ## every behaviour; tests whose service is not running are skipped, and fail when CI is set
-	$(BIN)/python -m pytest -n 2 --dist loadscope
+	$(BIN)/python -m pytest -n 3 --dist loadscope
 
 test-all: $(VENV)/.dev ## the same on every broker and pool: half an hour on two cores
-	$(BIN)/python -m pytest -n 2 --dist loadscope --exhaustive
+	$(BIN)/python -m pytest -n 3 --dist loadscope --exhaustive
 
 lint: $(VENV)/.dev ## ruff
 	$(BIN)/ruff check .

@@ -129,6 +129,22 @@ def test_keeps_messages_in_its_data_directory(tmp_path: Path):
         assert sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"][0]["Body"] == "still here"
 
 
+@pytest.mark.parametrize("name", [one for one in ENGINE_NAMES if one != "moto"])
+def test_keeps_a_message_that_was_received_and_given_back(name: str, tmp_path: Path):
+    with LocalEngine(name, port=0, data_dir=tmp_path) as engine:
+        sqs = client(engine)
+        queue = sqs.create_queue(QueueName="q")["QueueUrl"]
+        sqs.send_message(QueueUrl=queue, MessageBody="given back")
+        for _ in range(2):
+            (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+            sqs.change_message_visibility(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0)
+    with LocalEngine(name, port=0, data_dir=tmp_path) as engine:
+        sqs = client(engine)
+        queue = sqs.get_queue_url(QueueName="q")["QueueUrl"]
+        (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+        assert message["Body"] == "given back"
+
+
 def test_ends_when_its_parent_is_killed():
     script = (
         "import sys; from asyncmcp_kombu.local import LocalEngine\n"

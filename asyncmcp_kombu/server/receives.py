@@ -33,7 +33,7 @@ def to_be_counted(info: dict[str, Any], headers: Mapping[str, Any]) -> int | Non
     return None
 
 
-def check_receives(info: Mapping[str, Any], request: Envelope, most: int) -> None:
+def check_receives(info: Mapping[str, Any], request: Envelope | None, most: int) -> None:
     """Raises:
     TooManyReceives: the request was delivered more than `most` times, each time to a worker that died or gave it back.
     """
@@ -42,5 +42,5 @@ def check_receives(info: Mapping[str, Any], request: Envelope, most: int) -> Non
         raise TooManyReceives(
             f"the request was delivered {count:,} times and never finished: the workers that took it died. It is "
             "kept in the dead-letter queue (asyncmcp-kombu queues redrive sends it back; ASYNCMCP_MAX_RECEIVES)",
-            request_id=request.request_id,
+            request_id=None if request is None else request.request_id,
         )

@@ -11,34 +11,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from celery import Task
-from celery.worker.strategy import default
 from mcp_types.jsonrpc import ErrorData
 
 from asyncmcp_kombu.errors import OutcomeUnknown, StartNotNoted
-from asyncmcp_kombu.worker.call import HEADER
 from asyncmcp_kombu.worker.outcomes import Outcomes
 
 
 def is_once(task: Any) -> bool:
     """Whether this is the task of an at-most-once tool."""
     return getattr(task.mcp_tool, "delivery", None) == "at-most-once"
-
-
-def strategy(task: Task, app: Any, consumer: Any, **options: Any) -> Any:
-    """Celery's strategy for a task; for an at-most-once tool another one for MCP calls, acknowledged late."""
-    native = default(task, app, consumer, **options)
-    if not is_once(task):
-        return native
-    late: Any = object.__new__(type(task))  # copying a Celery task gives that task
-    late.__dict__.update(task.__dict__)
-    late.acks_late = True
-    of_calls = default(late, app, consumer, **options)
-
-    def hand_over(message: Any, *arguments: Any, **keywords: Any) -> Any:
-        return (of_calls if HEADER in (message.headers or {}) else native)(message, *arguments, **keywords)
-
-    return hand_over
 
 
 def reason_not_to_start(outcomes: Outcomes, key: str | None, *, redelivered: bool) -> ErrorData | None:

@@ -19,8 +19,9 @@ from celery.exceptions import Ignore, WorkerLostError
 from celery.worker.request import Request
 from celery.worker.state import revoked, task_ready
 
-from asyncmcp_kombu.envelope import Envelope
-from asyncmcp_kombu.errors import CallError, OutcomeUnknown, TimeLimitReached, WorkerLost
+from asyncmcp_kombu.envelope import Envelope, compose
+from asyncmcp_kombu.errors import CallError, OutcomeUnknown, TimeLimitReached, TooManyReceives, WorkerLost
+from asyncmcp_kombu.server.dead_letters import bury
 from asyncmcp_kombu.server.replies import Replies
 from asyncmcp_kombu.worker.call import HEADER, from_header
 from asyncmcp_kombu.worker.deferral import JOB
@@ -38,7 +39,35 @@ _timezones: WeakKeyDictionary[Celery, Any] = WeakKeyDictionary()
 class McpRequest(Request):
     """Celery's Request; it differs only for messages that carry an MCP request."""
 
-    _owed: CallError | None = None
+    _owed: CallError | TooManyReceives | None = None
+
+    @property
+    def envelope(self) -> Envelope:
+        """The MCP request that the message carries."""
+        return from_header(self.request_dict[HEADER], self.kwargs)
+
+    def refuse(self, error: TooManyReceives) -> None:
+        """Do not run it: tell the caller, or fail the job; a call is kept as a dead letter. Returns at once."""
+        logger.warning("%s: %s", self.humaninfo(), error)
+        request, process = self.envelope, process_of(self.app)
+        count_dropped(self.eventer, error.reason, request)
+        self._owed = error
+        if JOB in self.request_dict[HEADER]:
+            self.acknowledge()
+            return
+        sender = {key: getattr(request, key) for key in ("client_id", "session_id", "reply_to")}
+        letter, served = compose(request.message, **sender), process.served
+        limit = served.settings.max_message_bytes
+        kept = bury(letter.body, letter.headers(), error.reason, served.topology.dead, process.publisher, limit)
+        kept.add_done_callback(self._buried)
+
+    def _buried(self, kept: Future[None]) -> None:
+        if (error := kept.exception()) is None:
+            self.acknowledge()
+        else:
+            logger.error("%s: it could not be kept as a dead letter: %s", self.humaninfo(), error)
+            self._owed = None
+            self.reject(requeue=True)
 
     @property
     def tzlocal(self) -> Any:
@@ -55,7 +84,7 @@ class McpRequest(Request):
         return expired
 
     def _count_expired(self) -> None:
-        count_dropped(self.eventer, EXPIRED, from_header(self.request_dict[HEADER], self.kwargs))
+        count_dropped(self.eventer, EXPIRED, self.envelope)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         if not soft and HEADER in self.request_dict:
@@ -116,7 +145,7 @@ class McpRequest(Request):
             assert deferral is not None
             _in_thread(lambda: deferral.fail(header[JOB], error.error_data()), then)
             return
-        request = from_header(header, self.kwargs)
+        request = self.envelope
         if deferral is not None and deferral.may_become_a_job(self.task):
             _in_thread(
                 lambda: deferral.fail_call(request, error.error_data()),
@@ -126,7 +155,7 @@ class McpRequest(Request):
         else:
             self._answer(request, error, then)
 
-    def _answer(self, request: Envelope, error: CallError, then: Any = None) -> None:
+    def _answer(self, request: Envelope, error: CallError | TooManyReceives, then: Any = None) -> None:
         process = process_of(self.app)
         outcome = outcome_of(process.outcomes, self.task, request, process.served.settings.dedupe, again=False)
         publish = process.publisher.publish if outcome is None else outcome.recording(process.publisher.publish)

@@ -67,7 +67,7 @@ class McpTask(Task):
 
     abstract = True
     Request = "asyncmcp_kombu.worker.request:McpRequest"
-    Strategy = "asyncmcp_kombu.worker.once:strategy"
+    Strategy = "asyncmcp_kombu.worker.strategy:strategy"
     throws = (ToolError, MCPError, CallError)
     """What a tool raises deliberately: Celery logs it in one line, without a traceback."""
     mcp_tool: ToolOptions | None = None

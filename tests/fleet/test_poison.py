@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -46,3 +47,24 @@ async def test_a_request_that_kills_its_workers_ends_as_a_dead_letter_and_is_ser
         with anyio.fail_after(20):
             while not (mark.exists() and "end poison" in mark.read_text()):
                 await anyio.sleep(0.05)
+
+
+@pytest.mark.parametrize("broker", ["sqs"])
+async def test_a_call_that_kills_the_workers_of_its_tools_own_queue_ends_as_a_dead_letter(
+    new_fleet: Callable[..., Fleet], broker: str, tmp_path: Path
+) -> None:
+    mark, fleet = tmp_path / "mark", new_fleet(broker, **SHORT_LEASE, ASYNCMCP_MAX_RECEIVES="2")
+    async with anyio.create_task_group() as starting:
+        starting.start_soon(anyio.to_thread.run_sync, fleet.start_worker)
+        on_gpu = partial(fleet.start_worker, Q=f"{fleet.prefix}gpu", concurrency=1)
+        for _ in range(3):
+            starting.start_soon(anyio.to_thread.run_sync, on_gpu)
+    async with fleet.client(timeout=60) as client:
+        with pytest.raises(MCPError) as caught:
+            await client.call_tool("kills_its_worker", {"mark": str(mark)})
+        assert (caught.value.error.code, (caught.value.error.data or {})["reason"]) == (-32017, "too-many-receives")
+    assert mark.read_text().split() == ["try", "try"]
+    assert sorted(worker.container.status for worker in fleet.workers) == ["exited", "exited", "running", "running"]
+    env = {**fleet.env, "ASYNCMCP_SERVER": fleet.topology.server}
+    listed = CliRunner().invoke(app, ["queues", "redrive", "--dry-run"], env=env).output
+    assert listed.startswith("1 of 1 would go")

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -106,6 +107,27 @@ async def test_a_task_that_kills_every_worker_failed(new_fleet: NewFleet, where:
             worker = (await anyio.to_thread.run_sync(lambda: fleet.start_worker(concurrency=1))).container
             if tries == 2:
                 await noted(mark, "try 2")
+        task = await wire.until(task_id, timeout=LONG)
+        assert task["error"]["data"]["reason"] == "too-many-receives"
+    assert mark.read_text().splitlines() == ["try 1", "try 2"]
+
+
+@pytest.mark.parametrize("where", ["sqs-sqlite", "redis-redis"])
+async def test_a_task_that_kills_every_worker_for_jobs_failed(new_fleet: NewFleet, where: str, tmp_path: Path):
+    """Its job is what is delivered again; RabbitMQ does not count how often."""
+    mark = tmp_path / "mark"
+    fleet = new_fleet(where, **SHORT_LEASE, ASYNCMCP_MAX_RECEIVES="2")
+    await anyio.to_thread.run_sync(lambda: fleet.start_worker(concurrency=1, Q=fleet.topology.requests))
+
+    def start() -> Any:
+        return fleet.start_worker(concurrency=1, Q=fleet.topology.jobs).container
+
+    worker = await anyio.to_thread.run_sync(start)
+    async with fleet.wire() as wire:
+        task_id = await wire.start("kills_its_worker", {"mark": str(mark)})
+        for _ in range(2):
+            await anyio.to_thread.run_sync(worker.wait)
+            worker = await anyio.to_thread.run_sync(start)
         task = await wire.until(task_id, timeout=LONG)
         assert task["error"]["data"]["reason"] == "too-many-receives"
     assert mark.read_text().splitlines() == ["try 1", "try 2"]

@@ -11,6 +11,7 @@ from botocore.config import Config
 
 from asyncmcp_kombu.broker.sqs_http import InterruptibleRequests
 from asyncmcp_kombu.broker.sqs_sibling import GivenClients, sibling_of
+from asyncmcp_kombu.broker.sqs_whole import only_whole_responses
 
 Purpose = Literal["requests", "polls", "topics"]
 Service = Literal["sqs", "sns"]
@@ -51,6 +52,7 @@ class Clients:
                     client = new_client("sns" if purpose == "topics" else "sqs", Config(**config))
                 else:
                     client = _given(self._given, purpose, Config(**config))
+                only_whole_responses(client)
                 if purpose == "polls":
                     self._polls = InterruptibleRequests(client)
                 self._clients[purpose] = client

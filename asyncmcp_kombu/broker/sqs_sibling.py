@@ -16,7 +16,7 @@ from asyncmcp_kombu.broker.sqs_session import new_core_session
 
 
 class GivenClients(NamedTuple):
-    """The caller's boto3 clients. They are used as they are, and never closed."""
+    """The caller's boto3 clients. Never closed; from now on a response that breaks off is an error (`sqs_whole.py`)."""
 
     sqs: Any
     sns: Any = None

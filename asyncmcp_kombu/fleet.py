@@ -23,9 +23,10 @@ from asyncmcp_kombu.tasks.install import install_tasks
 from asyncmcp_kombu.tasks.modes import longest_ttl
 from asyncmcp_kombu.tasks.runtime import TaskRuntime
 from asyncmcp_kombu.topology import Topology
-from asyncmcp_kombu.worker.control import Control, make_directory
+from asyncmcp_kombu.worker.control import Control
 from asyncmcp_kombu.worker.intake import Intake
 from asyncmcp_kombu.worker.limits import check_terminate, check_time_limits
+from asyncmcp_kombu.worker.pool_sockets import make_directory
 from asyncmcp_kombu.worker.registry import register_tools
 from asyncmcp_kombu.worker.served import REQUEST_TASK, Served, remember, served_by
 from asyncmcp_kombu.worker.tool import McpTask

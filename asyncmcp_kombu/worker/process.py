@@ -33,8 +33,8 @@ from asyncmcp_kombu.server.fan_out import fan_out
 from asyncmcp_kombu.server.keys import secret_keys
 from asyncmcp_kombu.server.serving import Serving
 from asyncmcp_kombu.server.sessions import Sessions
-from asyncmcp_kombu.worker.control import hear_cancellations
 from asyncmcp_kombu.worker.outcomes import Outcomes
+from asyncmcp_kombu.worker.pool_sockets import hear_cancellations
 from asyncmcp_kombu.worker.running import RunningCalls
 from asyncmcp_kombu.worker.served import Served, served_by
 from asyncmcp_kombu.worker.trace_context import flush_spans, join_task_span

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
@@ -53,6 +54,8 @@ class Template:
         self._started: SimpleQueue[int] = SimpleQueue()
         self._ended: dict[int, threading.Event] = {}
         self._codes: dict[int, int] = {}
+        self._temporary = tempfile.TemporaryDirectory(prefix="asyncmcp-tests-")
+        """For what it forks: a worker that is killed leaves its temporary files."""
 
     def start(
         self, module: str, arguments: Sequence[str], env: Mapping[str, str], out: str, err: str | None = None
@@ -61,7 +64,12 @@ class Template:
 
         Args: err: for its standard error; default: the same file.
         """
-        order = {"module": module, "arguments": list(arguments), "env": dict(env), "cwd": os.getcwd()}
+        order = {
+            "module": module,
+            "arguments": list(arguments),
+            "env": {"TMPDIR": self._temporary.name, **env},
+            "cwd": os.getcwd(),
+        }
         order |= {"out": out, "err": err or out}
         with self._lock:
             process = self._running()

@@ -18,6 +18,7 @@ import runpy
 import select
 import signal
 import sys
+import tempfile
 from typing import Any
 
 PRELOADED = (
@@ -102,6 +103,7 @@ def become(order: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["env"])
     os.chdir(order["cwd"])
+    tempfile.tempdir = None
     paths = [path for path in order["env"].get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:] = dict.fromkeys([order["cwd"], *paths, *sys.path])
     sys.argv = [order["module"], *order["arguments"]]

@@ -44,6 +44,7 @@ from asyncmcp_kombu.worker.call import AGAIN, HEADER
 from asyncmcp_kombu.worker.deferral import IN_PLACE, Job, Outlet, Switch
 from asyncmcp_kombu.worker.dropped import NobodyWaits
 from asyncmcp_kombu.worker.limits import has_soft_limit_of_celery, own_limit
+from asyncmcp_kombu.worker.not_served import NotServed
 from asyncmcp_kombu.worker.once import is_once, reason_not_to_start
 from asyncmcp_kombu.worker.outcomes import Outcome, outcome_key, outcome_of
 from asyncmcp_kombu.worker.process import Process, process_of
@@ -64,6 +65,7 @@ class Call:
         self.task, self.request, self.job = task, request, job
         self._celery = task.request  # Celery shows it in this thread only
         self.admitting = False
+        self.answered = False
         self.in_place = bool((self._celery.get(HEADER) or {}).get(IN_PLACE))
         self.on_entering: Callable[[], Awaitable[None]] | None = None  # awaited before the tool's body
         self._process = process
@@ -308,6 +310,7 @@ class Call:
         except PublishError as error:
             logger.error("the broker refused the answer of %s: %s", self.request.name, error)
             self._failure = self._failure or error
+        self.answered = True
 
 
 def _needs_celerys_thread(task: Any) -> bool:
@@ -336,10 +339,21 @@ def execute(task: Task, request: Envelope, job: Job | None = None) -> Any:
 
     Raises:
         NobodyWaits: it waited in the pool beyond its deadline.
+        NotServed: it is not answered; the main process has it run again, or tells the caller.
     """
     if job is None and request.expired():
         raise NobodyWaits("its deadline passed before it started")
-    return Call(task, request, process_of(task.app), job).execute()
+    call: Call | None = None
+    try:
+        call = Call(task, request, process_of(task.app), job)
+        return call.execute()
+    except (Retry, Ignore, Reject):
+        raise
+    except Exception as error:
+        if call is not None and call.answered:
+            raise
+        logger.exception("%s could not be served", request.name or request.method)
+        raise NotServed(type(error).__name__) from error
 
 
 def run_async(task: Task, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any, **kwargs: Any) -> Any:

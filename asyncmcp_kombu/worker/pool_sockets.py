@@ -88,7 +88,7 @@ async def hear_cancellations(on_cancel: Callable[[Key], None]) -> AsyncGenerator
     if _directory is None:  # a process that is no worker's
         yield
         return
-    _directory.mkdir(mode=0o700, exist_ok=True)  # somebody may have tidied up
+    await anyio.Path(_directory).mkdir(mode=0o700, exist_ok=True)  # somebody may have tidied up
     path = _directory / f"{os.getpid()}-{id(on_cancel):x}.sock"
     async with await anyio.create_unix_datagram_socket(local_path=path) as receiver:
         try:

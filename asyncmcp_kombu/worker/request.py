@@ -27,11 +27,15 @@ from asyncmcp_kombu.worker.call import HEADER, from_header
 from asyncmcp_kombu.worker.deferral import JOB
 from asyncmcp_kombu.worker.dropped import EXPIRED, NobodyWaits, count_dropped
 from asyncmcp_kombu.worker.forking import not_while_forking
+from asyncmcp_kombu.worker.not_served import NotServed
 from asyncmcp_kombu.worker.once import is_once
 from asyncmcp_kombu.worker.outcomes import outcome_of
 from asyncmcp_kombu.worker.process import process_of
 
 logger = logging.getLogger(__name__)
+
+_UNANSWERED = (NotServed, WorkerLostError, SystemExit, KeyboardInterrupt)
+"""What is raised where a call's process has not told its caller anything."""
 
 _timezones: WeakKeyDictionary[Celery, Any] = WeakKeyDictionary()
 
@@ -93,16 +97,18 @@ class McpRequest(Request):
         self._tell()
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> None:
-        if HEADER in self.request_dict and _child_was_lost(exc_info) and not self._already_revoked:
+        raised = _raised(exc_info)
+        if HEADER in self.request_dict and isinstance(raised, _UNANSWERED) and not self._already_revoked:
+            why = f"could not serve it ({raised})" if isinstance(raised, NotServed) else "died"
             if not self._runs_once and self._may_run_again():
                 task_ready(self)
-                logger.warning("%s: its process died; the call runs again", self.humaninfo())
+                logger.warning("%s: its process %s; the call runs again", self.humaninfo(), why)
                 self.reject(requeue=True)
                 return
-            self._owed = self._lost()
-        if isinstance(_raised(exc_info), NobodyWaits):
+            self._owed = self._lost(why)
+        if isinstance(raised, NobodyWaits):
             self._count_expired()
-        if self.id in revoked and isinstance(_raised(exc_info), Ignore):
+        if self.id in revoked and isinstance(raised, Ignore):
             logger.info("%s: revoked while it ran, by its caller", self.humaninfo())
             self.send_event("task-revoked", terminated=True, signum=None, expired=False)
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
@@ -128,13 +134,13 @@ class McpRequest(Request):
         """At-most-once, or acknowledged before it starts, as its author wants: nothing is left to requeue."""
         return is_once(self.task) or not self.task.acks_late
 
-    def _lost(self) -> CallError:
+    def _lost(self, why: str) -> CallError:
         if self._runs_once:
             return OutcomeUnknown(
-                "the process that ran the tool died; the tool is declared at-most-once and is not run again, "
+                f"the process that ran the tool {why}; the tool is declared at-most-once and is not run again, "
                 "so whether it had its effect is unknown"
             )
-        return WorkerLost("the process that ran the tool died each time it was tried; it is not tried again")
+        return WorkerLost(f"the process that ran the tool {why} each time it was tried; it is not tried again")
 
     def _tell(self, then: Any = None) -> None:
         error, self._owed = self._owed, None
@@ -189,10 +195,6 @@ def _in_thread(fail: Callable[[], bool | None], then: Any, otherwise: Callable[[
             then()
 
     threading.Thread(target=run, name="asyncmcp-job-failed", daemon=True).start()
-
-
-def _child_was_lost(exc_info: Any) -> bool:
-    return isinstance(_raised(exc_info), WorkerLostError | SystemExit | KeyboardInterrupt)
 
 
 def _raised(exc_info: Any) -> BaseException:

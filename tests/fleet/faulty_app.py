@@ -15,6 +15,7 @@ from typing import Any
 from asyncmcp_kombu.worker import intake
 from asyncmcp_kombu.worker.execution import Call
 from asyncmcp_kombu.worker.outcomes import Outcome, Outcomes
+from asyncmcp_kombu.worker.process import Process
 from tests.fleet.fleet_app import app
 
 __all__ = ["app"]
@@ -48,6 +49,19 @@ if STAGE == "always":  # a message that kills every worker that takes it
             self._hand_over = hand_over
 
     intake.Intake._admit = admit  # type: ignore[method-assign]
+
+elif STAGE in ("unserved", "unserved-once"):  # nothing dies, but the process cannot begin to serve
+    start_soon = Process.start_soon
+
+    def fail(self: Any, function: Any) -> Any:
+        call = getattr(function, "__self__", None)
+        is_a_call = isinstance(call, Call) and call.request.method == "tools/call"
+        if is_a_call and (STAGE == "unserved" or not MARK.exists()):
+            MARK.write_text(STAGE)
+            raise FileNotFoundError("a server's lifespan may raise anything")
+        return start_soon(self, function)
+
+    Process.start_soon = fail  # type: ignore[method-assign]
 
 elif STAGE == "received":
     taken = intake.Intake._take

@@ -1,0 +1,44 @@
+"""Unserved: a process that cannot begin to serve a call leaves nobody waiting, and loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio.to_thread
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from tests.fleet.conftest import Fleet
+from tests.fleet.test_outcomes import FAULTY
+
+pytestmark = pytest.mark.anyio
+WHERE = [("sqs", "prefork"), ("redis", "threads"), ("rabbitmq", "prefork")]
+
+
+async def started(fleet: Fleet, stage: str, mark: Path) -> Fleet:
+    fleet.extra_env.update(FLEET_DIES=stage, FLEET_DIED=str(mark))
+    await anyio.to_thread.run_sync(lambda: fleet.start_worker(app=FAULTY, concurrency=2))
+    return fleet
+
+
+@pytest.mark.parametrize(("broker", "pool"), WHERE)
+async def test_a_call_that_a_process_cannot_serve_runs_again(
+    new_fleet: Callable[..., Fleet], broker: str, pool: str, tmp_path: Path
+) -> None:
+    fleet = await started(new_fleet(broker, pool), "unserved-once", tmp_path / "mark")
+    async with fleet.client() as client:
+        assert (await client.call_tool("add", {"a": 1, "b": 2})).structured_content == {"result": 3}
+    assert "FileNotFoundError" in fleet.worker.logs()
+
+
+@pytest.mark.parametrize(("broker", "pool"), WHERE)
+async def test_the_caller_of_one_that_no_process_can_serve_is_told(
+    new_fleet: Callable[..., Fleet], broker: str, pool: str, tmp_path: Path
+) -> None:
+    fleet = await started(new_fleet(broker, pool), "unserved", tmp_path / "mark")
+    async with fleet.client() as client:
+        with pytest.raises(MCPError, match=r"could not serve it \(FileNotFoundError\)") as caught:
+            await client.call_tool("add", {"a": 1, "b": 2})
+    assert (caught.value.error.code, (caught.value.error.data or {})["reason"]) == (-32010, "worker-lost")
+    assert fleet.waiting() == 0

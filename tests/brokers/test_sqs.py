@@ -22,6 +22,7 @@ from tests.brokers.driver import SOON, Arrivals, Driver, leave, numbered
 from tests.brokers.exchanges import ExchangeContract
 from tests.brokers.leases import LeaseContract
 from tests.brokers.network import NetworkBrokerContract
+from tests.brokers.proxy import Proxy
 from tests.brokers.pruning import PruningContract
 from tests.services import boto_sns, boto_sqs, subscriptions_on
 
@@ -163,6 +164,18 @@ class TestSqs(SnsTopics, NetworkBrokerContract, LeaseContract):
         publisher.publish(queue.name, numbered(3)).result(SOON)
         driver.inbox(queue, arrivals)
         assert parse(arrivals.next().message.body, {}).request_id == 3
+
+    def test_the_first_message_to_a_queue_is_sent_although_the_answer_that_names_it_breaks_off(
+        self, proxy: Proxy, proxied: Driver
+    ):
+        known, arrivals, publisher = proxied.queue("workers-a"), Arrivals(), proxied.publisher(retry_for=10)
+        publisher.publish(known.name, numbered(0)).result(SOON)
+        for n, after in enumerate((60, 300, 540), start=1):
+            queue = proxied.queue(f"workers-{n}")
+            proxy.break_off(after)
+            publisher.publish(queue.name, numbered(n)).result(SOON)
+            proxied.inbox(queue, arrivals)
+            assert parse(arrivals.next().message.body, {}).request_id == n
 
     def test_a_fifo_queue_gets_a_burst_in_its_order_although_two_threads_may_send(self, driver: Driver, raw: Any):
         other, name = driver.queue(), driver.name("workers-requests.fifo")

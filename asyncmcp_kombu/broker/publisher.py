@@ -109,8 +109,7 @@ class Publisher:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="asyncmcp-publisher", daemon=True)
-                self._thread.start()
+                self._thread = self._started("asyncmcp-publisher", self._outgoing.take)
 
     def close(self) -> None:
         """Send what was handed over, for at most 5 s, and end the threads. What remains fails."""
@@ -121,22 +120,16 @@ class Publisher:
             if thread is not None:
                 thread.join(max(0.0, give_up_at - time.monotonic()))
 
-    def _run(self) -> None:
+    def _run(self, take: Callable[[], list[Order]]) -> None:
         sender = Sender(self._connect, self._closing)
-        while batch := self._outgoing.take():
+        while batch := take():
             if self._helper is None and not sender.keeps_order and self._outgoing.many():
-                self._helper = threading.Thread(target=self._help, name="asyncmcp-publisher-2", daemon=True)
-                self._helper.start()
-            _send(sender, batch)
+                self._helper = self._started("asyncmcp-publisher-2", self._outgoing.take_many)
+            # From here on a future can no longer be cancelled; what was cancelled before is not sent.
+            sender.send([order for order in batch if order.done.set_running_or_notify_cancel()])
         sender.close()
 
-    def _help(self) -> None:
-        sender = Sender(self._connect, self._closing)
-        while batch := self._outgoing.take_many():
-            _send(sender, batch)
-        sender.close()
-
-
-def _send(sender: Sender, batch: list[Order]) -> None:
-    # From here on a future can no longer be cancelled; what was cancelled before is not sent.
-    sender.send([order for order in batch if order.done.set_running_or_notify_cancel()])
+    def _started(self, name: str, take: Callable[[], list[Order]]) -> threading.Thread:
+        thread = threading.Thread(target=self._run, args=(take,), name=name, daemon=True)
+        thread.start()
+        return thread

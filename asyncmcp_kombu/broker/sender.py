@@ -41,9 +41,6 @@ class Sender:
         """Whether the broker delivers in the order in which messages are sent. True while that is not known."""
         return self._producer is None or getattr(self._producer.channel, "keeps_order", True)
 
-    def close(self) -> None:
-        self._disconnect()
-
     def send(self, batch: list[Order]) -> None:
         """Send until every message is accepted, refused, or out of time."""
         pause, attempt = _FIRST_PAUSE, 0
@@ -59,7 +56,7 @@ class Sender:
                     order.done.set_exception(outcome)
             batch, attempt = again, attempt + 1
             if batch:
-                self._disconnect()
+                self.close()
                 if attempt > 1:
                     logger.warning("cannot send %d message(s), trying again in %.1f s", len(batch), pause)
                     self._closing.wait(pause)
@@ -125,10 +122,10 @@ class Sender:
         except AsyncMcpError as error:
             return error
         except connection_errors as error:
-            self._disconnect()
+            self.close()
             return unreachable(error)
         except Exception as error:
-            self._disconnect()  # an AMQP channel is closed by an error
+            self.close()  # an AMQP channel is closed by an error
             return PublishError(f"the broker refused the message: {error}")
         return None
 
@@ -139,7 +136,8 @@ class Sender:
             self._producer = Producer(self._connection.channel(), auto_declare=False)
         return self._producer
 
-    def _disconnect(self) -> None:
+    def close(self) -> None:
+        """Drop the connection. What is sent next makes another."""
         connection, self._connection, self._producer = self._connection, None, None
         self._declared.clear()
         if connection is not None:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from asyncmcp_kombu.envelope import Envelope
+from mcp_types import RequestId
+
 from asyncmcp_kombu.errors import TooManyReceives
 
 RECEIVES = "Receives"
@@ -33,7 +34,7 @@ def to_be_counted(info: dict[str, Any], headers: Mapping[str, Any]) -> int | Non
     return None
 
 
-def check_receives(info: Mapping[str, Any], request: Envelope | None, most: int) -> None:
+def check_receives(info: Mapping[str, Any], most: int, request_id: RequestId | None = None) -> None:
     """Raises:
     TooManyReceives: the request was delivered more than `most` times, each time to a worker that died or gave it back.
     """
@@ -42,5 +43,5 @@ def check_receives(info: Mapping[str, Any], request: Envelope | None, most: int)
         raise TooManyReceives(
             f"the request was delivered {count:,} times and never finished: the workers that took it died. It is "
             "kept in the dead-letter queue (asyncmcp-kombu queues redrive sends it back; ASYNCMCP_MAX_RECEIVES)",
-            request_id=None if request is None else request.request_id,
+            request_id=request_id,
         )

@@ -141,7 +141,7 @@ class Intake(bootsteps.StartStopStep):
                 message.ack_log_error(logger, c.connection_errors)
                 return
             try:
-                check_receives(info, request, self._served.settings.max_receives)
+                check_receives(info, self._served.settings.max_receives, request.request_id)
             except TooManyReceives as error:
                 if self._may_be_a_job(request):
                     self._forwarder.submit(self._fail_job, request, error.error_data())

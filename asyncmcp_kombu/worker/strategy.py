@@ -35,19 +35,13 @@ def strategy(task: Task, app: Any, consumer: Any, **options: Any) -> Any:
     def hand_over(message: Any, body: Any, ack: Any, reject: Any, callbacks: Any, **keywords: Any) -> Any:
         if HEADER not in (message.headers or {}):
             return native(message, body, ack, reject, callbacks, **keywords)
-        error = None if isinstance(message, CallMessage) else _too_often(message, most)
-        if error is None:
-            return of_calls(message, body, ack, reject, callbacks, **keywords)
-        about = {"hostname": consumer.hostname, "eventer": consumer.event_dispatcher, "app": app, "task": task}
-        errors = consumer.connection_errors
-        return McpRequest(message, on_ack=ack, on_reject=reject, connection_errors=errors, **about).refuse(error)
+        if not isinstance(message, CallMessage):  # those the intake has looked at
+            try:
+                check_receives(message.delivery_info or {}, most)
+            except TooManyReceives as error:
+                about = {"app": app, "task": task, "hostname": consumer.hostname}
+                about |= {"eventer": consumer.event_dispatcher, "connection_errors": consumer.connection_errors}
+                return McpRequest(message, on_ack=ack, on_reject=reject, **about).refuse(error)
+        return of_calls(message, body, ack, reject, callbacks, **keywords)
 
     return hand_over
-
-
-def _too_often(message: Any, most: int) -> TooManyReceives | None:
-    try:
-        check_receives(message.delivery_info or {}, None, most)
-    except TooManyReceives as error:
-        return error
-    return None

@@ -51,14 +51,11 @@ class McpRequest(Request):
         return from_header(self.request_dict[HEADER], self.kwargs)
 
     def refuse(self, error: TooManyReceives) -> None:
-        """Do not run it: tell the caller, or fail the job; a call is kept as a dead letter. Returns at once."""
+        """Do not run it: keep it as a dead letter, and tell the caller or fail the job. Returns at once."""
         logger.warning("%s: %s", self.humaninfo(), error)
         request, process = self.envelope, process_of(self.app)
         count_dropped(self.eventer, error.reason, request)
         self._owed = error
-        if JOB in self.request_dict[HEADER]:
-            self.acknowledge()
-            return
         sender = {key: getattr(request, key) for key in ("client_id", "session_id", "reply_to")}
         letter, served = compose(request.message, **sender), process.served
         limit = served.settings.max_message_bytes

@@ -11,7 +11,9 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
+from typer.testing import CliRunner
 
+from asyncmcp_kombu.cli.main import app
 from tests.services import cleanup_queues
 from tests.tasks.conftest import BACKENDS, SHORT_LEASE, SOON, NewFleet, TaskFleet, noted
 
@@ -130,7 +132,11 @@ async def test_a_task_that_kills_every_worker_for_jobs_failed(new_fleet: NewFlee
             worker = await anyio.to_thread.run_sync(start)
         task = await wire.until(task_id, timeout=LONG)
         assert task["error"]["data"]["reason"] == "too-many-receives"
+        assert "dead-letter queue" in task["error"]["message"]
     assert mark.read_text().splitlines() == ["try 1", "try 2"]
+    env = {**fleet.env, "ASYNCMCP_SERVER": fleet.topology.server}
+    listed = CliRunner().invoke(app, ["queues", "redrive", "--dry-run"], env=env).output
+    assert listed.startswith("1 of 1 would go")
 
 
 async def test_where_a_slot_is_free_the_call_is_the_job_and_no_second_message_is_sent(new_fleet: NewFleet):
